@@ -1,0 +1,100 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// What an app pays for is what it asks for: with `traits: []` only the transport is built, and nothing is fetched but
+// swift-log and swift-collections. SwiftNIO, swift-nio-ssl and swift-argument-parser stand behind the trait `Swarm`.
+// Tests lend arrays to the parsers on every line; marking each loan `unsafe` would bury what they say.
+let testSettings: [SwiftSetting] = [
+  .enableExperimentalFeature("Lifetimes"),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+]
+let settings: [SwiftSetting] = testSettings + [.strictMemorySafety()]
+
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
+
+func swarmOnly(_ product: String, _ package: String) -> Target.Dependency {
+  .product(name: product, package: package, condition: .when(traits: ["Swarm"]))
+}
+
+let package = Package(
+  name: "swift-webrtc-swarm",
+  products: [
+    .library(name: "WebRTC", targets: ["WebRTC"]),
+    .library(name: "Swarm", targets: ["Swarm"]),
+    .executable(name: "swarm", targets: ["SwarmCLI"]),
+    .library(name: "FuzzEntry", targets: ["FuzzEntry"]),
+  ],
+  traits: [
+    .default(enabledTraits: ["Swarm"]),
+    .trait(name: "Swarm", description: "Signalling over SwiftNIO, the swarm on top of it, and the command `swarm`."),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+    .package(url: "https://github.com/apple/swift-collections", from: "1.1.0"),
+    .package(url: "https://github.com/apple/swift-nio", from: "2.80.0"),
+    .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.30.0"),
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+  ],
+  targets: [
+    .target(name: "CCRC32C"),
+    .systemLibrary(name: "CPosix"),
+    .systemLibrary(
+      name: "COpenSSL", pkgConfig: "libssl", providers: [.apt(["libssl-dev"])]),
+    .target(name: "Wire", dependencies: ["CCRC32C"], swiftSettings: settings),
+    .target(name: "Digest", dependencies: ["COpenSSL", "Wire"], swiftSettings: settings),
+    .target(name: "STUN", dependencies: ["Wire", "Digest"], swiftSettings: settings),
+    .target(name: "ICE", dependencies: ["Wire", "STUN", deque], swiftSettings: settings),
+    .target(name: "DTLS", dependencies: ["Wire", "Digest", "COpenSSL"], swiftSettings: settings),
+    .target(name: "SCTP", dependencies: ["Wire", "Digest", deque], swiftSettings: settings),
+    .target(name: "DataChannel", dependencies: ["Wire", "SCTP", deque], swiftSettings: settings),
+    .target(name: "SDP", dependencies: ["Wire", "ICE", "DTLS"], swiftSettings: settings),
+    .target(
+      name: "Peer", dependencies: ["Wire", "ICE", "DTLS", "SCTP", "DataChannel", "SDP", deque], swiftSettings: settings),
+    .target(name: "Net", dependencies: ["Wire", "CPosix"], swiftSettings: settings),
+    .target(
+      name: "WebRTC",
+      dependencies: ["Wire", "ICE", "DTLS", "SCTP", "DataChannel", "SDP", "Peer", "Net", deque, logging],
+      swiftSettings: settings),
+    .target(name: "Signaling", swiftSettings: settings),
+    .target(
+      name: "SignalingTransport",
+      dependencies: [
+        "Signaling", logging, swarmOnly("NIOCore", "swift-nio"), swarmOnly("NIOPosix", "swift-nio"),
+        swarmOnly("NIOHTTP1", "swift-nio"), swarmOnly("NIOWebSocket", "swift-nio"),
+        swarmOnly("NIOSSL", "swift-nio-ssl"),
+      ], swiftSettings: settings),
+    .target(
+      name: "Swarm", dependencies: ["Wire", "Digest", "WebRTC", "Signaling", "SignalingTransport", deque, logging],
+      swiftSettings: settings),
+    .executableTarget(
+      name: "SwarmCLI",
+      dependencies: [
+        "Wire", "Net", "Swarm", "WebRTC", "Signaling", "SignalingTransport", logging,
+        swarmOnly("ArgumentParser", "swift-argument-parser"),
+      ], swiftSettings: settings),
+    .target(
+      name: "Simulation", dependencies: ["Wire", "Peer", "ICE", "DTLS", "SCTP", "DataChannel", "SDP"],
+      swiftSettings: settings),
+    .target(
+      name: "FuzzEntry",
+      dependencies: ["Wire", "STUN", "ICE", "SCTP", "DataChannel", "SDP", "Signaling", "Simulation"],
+      swiftSettings: settings),
+    .target(name: "TestSupport", dependencies: ["Wire"], path: "Tests/TestSupport", swiftSettings: testSettings),
+    .target(name: "CVirtualClock", path: "Tests/CVirtualClock"),
+    .testTarget(name: "WireTests", dependencies: ["Wire", "Digest", "TestSupport"], swiftSettings: testSettings),
+    .testTarget(name: "STUNTests", dependencies: ["STUN", "TestSupport"], swiftSettings: testSettings),
+    .testTarget(name: "ICETests", dependencies: ["ICE", "STUN", "TestSupport"], swiftSettings: testSettings),
+    .testTarget(
+      name: "DTLSTests", dependencies: ["DTLS", "TestSupport", "CVirtualClock"], swiftSettings: testSettings),
+    .testTarget(name: "SCTPTests", dependencies: ["SCTP", "TestSupport"], swiftSettings: testSettings),
+    .testTarget(
+      name: "DataChannelTests", dependencies: ["DataChannel", "SCTP", "TestSupport"], swiftSettings: testSettings),
+    .testTarget(name: "SDPTests", dependencies: ["SDP", "ICE", "DTLS", "TestSupport"], swiftSettings: testSettings),
+    .testTarget(name: "NetTests", dependencies: ["Net", "TestSupport"], swiftSettings: testSettings),
+    .testTarget(name: "SignalingTests", dependencies: ["Signaling", "TestSupport"], swiftSettings: testSettings),
+  ],
+  swiftLanguageModes: [.v6]
+)
