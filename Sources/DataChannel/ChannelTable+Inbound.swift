@@ -74,7 +74,8 @@ extension ChannelTable {
       case .connecting, .open:
         fail(slot, .openedTwice)
         return
-      case .closing where channels[slot].resets == [.incomingDone, .outgoingSent]
+      case .closing
+      where channels[slot].resets == [.incomingDone, .outgoingSent]
         && !parity.contains(stream):
         // The peer has reset its side and, as it uses the stream again, ours: only its confirmation was lost.
         finish(slot)
