@@ -60,7 +60,8 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
     let shared = try SharedContext.result.get()
     ERR_clear_error()
     let pipe = UnsafeMutablePointer<DatagramPipe>.allocate(capacity: 1)
-    unsafe pipe.initialize(to: DatagramPipe(remoteFingerprints: remoteFingerprints))
+    unsafe pipe.initialize(
+      to: DatagramPipe(remoteFingerprints: remoteFingerprints, maximumDatagramSize: maximumDatagramSize))
     guard let ssl = unsafe shared.makeSession(over: pipe) else {
       unsafe Self.free(pipe)
       throw .takeFromQueue()

@@ -13,6 +13,7 @@ internal import Wire
 struct DatagramPipe: ~Copyable {
   /// The fingerprints of which the peer's certificate must match one.
   let remoteFingerprints: [Fingerprint]
+  private let maximumDatagramSize: Int
   var peerCertificateMismatched = false
 
   // MARK: Inward
@@ -31,7 +32,10 @@ struct DatagramPipe: ~Copyable {
   private var flights: [[UInt8]] = []
   private var nextFlight = 0
 
-  init(remoteFingerprints: [Fingerprint]) { self.remoteFingerprints = remoteFingerprints }
+  init(remoteFingerprints: [Fingerprint], maximumDatagramSize: Int) {
+    self.remoteFingerprints = remoteFingerprints
+    self.maximumDatagramSize = maximumDatagramSize
+  }
 
   /// Lends a datagram until `takeBack`. - Parameter filtering: whether the handshake is still going on.
   mutating func lend(_ datagram: UnsafeRawBufferPointer, filtering: Bool) {
@@ -121,10 +125,20 @@ struct DatagramPipe: ~Copyable {
       guard unsafe datagram.count <= sealTarget.count - written else { return false }
       unsafe UnsafeMutableRawBufferPointer(rebasing: sealTarget[written...]).copyMemory(from: datagram)
       sealedCount = written + datagram.count
+    } else {
+      unsafe queue(datagram)
+    }
+    return true
+  }
+
+  /// Joins what OpenSSL writes to the datagram before it, where both fit into one: retransmitting, OpenSSL flushes after
+  /// each message, and a flight of five datagrams survives a lossy path far less often than one.
+  private mutating func queue(_ datagram: UnsafeRawBufferPointer) {
+    if nextFlight < flights.count, flights[flights.count - 1].count + datagram.count <= maximumDatagramSize {
+      unsafe flights[flights.count - 1].append(contentsOf: datagram)
     } else if flights.count < Self.maximumQueuedDatagrams {
       unsafe flights.append([UInt8](datagram))
     }
-    return true
   }
 
   mutating func popFlight(into out: inout OutputRawSpan) -> Bool {
