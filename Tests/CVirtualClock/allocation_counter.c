@@ -1,0 +1,59 @@
+// allocation_counter.c — counts allocations on their way to glibc.
+
+#include "allocation_counter.h"
+
+#include <errno.h>
+#include <stddef.h>
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+
+static _Thread_local uint64_t allocations;
+
+uint64_t thread_allocations(void) { return allocations; }
+
+#ifdef SANITIZED
+
+bool allocations_are_counted(void) { return false; }
+
+#else
+
+bool allocations_are_counted(void) { return true; }
+
+extern void *__libc_malloc(size_t);
+extern void *__libc_calloc(size_t, size_t);
+extern void *__libc_realloc(void *, size_t);
+extern void *__libc_memalign(size_t, size_t);
+
+void *malloc(size_t byte_count) {
+  allocations += 1;
+  return __libc_malloc(byte_count);
+}
+
+void *calloc(size_t count, size_t byte_count) {
+  allocations += 1;
+  return __libc_calloc(count, byte_count);
+}
+
+void *realloc(void *memory, size_t byte_count) {
+  allocations += 1;
+  return __libc_realloc(memory, byte_count);
+}
+
+void *aligned_alloc(size_t alignment, size_t byte_count) {
+  allocations += 1;
+  return __libc_memalign(alignment, byte_count);
+}
+
+int posix_memalign(void **memory, size_t alignment, size_t byte_count) {
+  allocations += 1;
+  void *result = __libc_memalign(alignment, byte_count);
+  if (result == NULL) return ENOMEM;
+  *memory = result;
+  return 0;
+}
+
+#endif
