@@ -29,6 +29,8 @@ FLAGS = [
     "--allow-loopback-in-peer-connection",
     "--remote-debugging-pipe",
 ]
+# Chromium's own SCTP then writes each packet to its log, before encryption and after decryption.
+SCTP_LOG_FLAGS = ["--enable-logging=stderr", "--vmodule=*dcsctp*=4,*text_pcap*=4"]
 
 
 class BrowserError(Exception):
@@ -60,7 +62,7 @@ class Chromium:
     `on_signal(object)` is called, on the reader thread, for everything the page passes to `signal(text)`.
     """
 
-    def __init__(self, executable, start_timeout=30):
+    def __init__(self, executable, flags=(), start_timeout=30):
         self.on_signal = lambda _: None
         self.profile = tempfile.mkdtemp(prefix="interop-chromium-")
         self.log = open(os.path.join(self.profile, "stderr.txt"), "w+b")
@@ -76,7 +78,7 @@ class Chromium:
         events_read, events_write = map(out_of_the_way, os.pipe())
         self.commands = os.fdopen(commands_write, "wb", buffering=0)
         self.events = os.fdopen(events_read, "rb", buffering=0)
-        arguments = [executable, *FLAGS, "--user-data-dir=" + self.profile, "about:blank"]
+        arguments = [executable, *FLAGS, *flags, "--user-data-dir=" + self.profile, "about:blank"]
         try:
             self.process = subprocess.Popen(
                 ["bash", "-c", 'exec "$@" 3<&%d 4>&%d' % (commands_read, events_write), "bash", *arguments],
@@ -187,10 +189,12 @@ class Chromium:
         elif message["method"] == "Runtime.bindingCalled":
             self.on_signal(json.loads(message["params"]["payload"]))
 
-    def last_words(self):
-        self.log.flush()
+    def log_text(self):
         with open(self.log.name, "rb") as log:
-            text = log.read()[-600:].decode(errors="replace").strip()
+            return log.read().decode(errors="replace")
+
+    def last_words(self):
+        text = self.log_text()[-600:].strip()
         return "\n" + text if text else ""
 
     def close(self):

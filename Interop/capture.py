@@ -1,9 +1,12 @@
-"""Records the UDP datagrams on the loopback interface and writes STUN and DTLS handshakes down as vectors.
+"""Records the UDP datagrams on the loopback interface and writes STUN, DTLS handshakes and SCTP down as vectors.
+
+SCTP is encrypted on the wire; its packets come from Chromium's log.
 
 Uses a packet socket: needs CAP_NET_RAW, and nothing installed.
 """
 
 import os
+import re
 import select
 import socket
 import struct
@@ -14,6 +17,8 @@ OUTGOING = 4  # PACKET_OUTGOING: the loopback shows every packet twice, once as 
 UDP = 17
 STUN_KEPT = 16  # distinct enough for a decoder; a session repeats itself after that
 DTLS_KEPT = 24
+SCTP_KEPT = 32
+SCTP_LINE = re.compile(r"^([IO]) \S+ 0000((?: [0-9a-f]{2})+) # SCTP_PACKET", re.MULTILINE)
 
 
 class Capture:
@@ -44,7 +49,7 @@ class Capture:
             elif self.done_read in readable:
                 return
 
-    def write(self, folder, version, exchanged):
+    def write(self, folder, version, exchanged, log):
         """Files of one session: descriptions as they were sent, candidate lines, and the datagrams in hexadecimal."""
         os.makedirs(folder, exist_ok=True)
         passwords, ports = {}, {}
@@ -83,6 +88,11 @@ class Capture:
             file.write("# Datagrams of the DTLS handshake of one session with %s, up to the first encrypted record.\n"
                        % version)
             for number, (sender, payload) in enumerate(dtls):
+                write_record(file, session, number, sender, payload)
+        packets = [("chromium" if way == "O" else "swarm", bytes.fromhex(text)) for way, text in SCTP_LINE.findall(log)]
+        with open(os.path.join(folder, "sctp.txt"), "w") as file:
+            file.write("# SCTP packets of one session with %s, as its SCTP saw them.\n" % version)
+            for number, (sender, payload) in enumerate(packets[:SCTP_KEPT]):
                 write_record(file, session, number, sender, payload)
 
 

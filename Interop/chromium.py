@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 
-from browser import BrowserError, Chromium, PageServer
+from browser import SCTP_LOG_FLAGS, BrowserError, Chromium, PageServer
 from capture import Capture
 from connect import ConnectError, SwarmConnect
 
@@ -329,7 +329,7 @@ class Run:
     def all(self):
         server = PageServer(FOLDER)
         try:
-            self.browser = Chromium(self.options.chromium)
+            self.browser = Chromium(self.options.chromium, flags=SCTP_LOG_FLAGS if self.options.capture else [])
             print("%s against %s" % (self.browser.version, self.swarm), flush=True)
             self.browser.open_page(server.origin)
             for chromium_offers in (True, False):
@@ -348,6 +348,7 @@ class Run:
 
 def record(run, chromium_offers):
     """A session of a few messages, written down as vectors."""
+    logged = len(run.browser.log_text())
     with Capture() as capture, Session(run, chromium_offers, "--echo") as session:
         session.open()
         for content in ("hello", binary_of(3_000)):
@@ -356,7 +357,8 @@ def record(run, chromium_offers):
         session.evaluate("peer.channel.close()")
         session.swarm_sees_close()
         session.swarm_ends_well()
-    capture.write(os.path.join(run.options.capture, "chromium-" + run.role), run.browser.version, session.exchanged)
+    capture.write(os.path.join(run.options.capture, "chromium-" + run.role), run.browser.version, session.exchanged,
+                  run.browser.log_text()[logged:])
 
 
 def main():
