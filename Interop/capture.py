@@ -55,6 +55,7 @@ class Capture:
         passwords, ports = {}, {}
         candidates = []
         for sender, value in exchanged:
+            sender = "chromium" if sender == "chromium" else "peer"
             if "type" in value:
                 with open(os.path.join(folder, value["type"] + ".sdp"), "w", newline="") as file:
                     file.write(value["sdp"])
@@ -77,7 +78,7 @@ class Capture:
                 stun.append((ports[source], payload))
             elif 20 <= payload[0] < 64 and payload[3:5] == b"\0\0" and len(dtls) < DTLS_KEPT:  # epoch 0: not encrypted
                 dtls.append((ports[source], payload))
-        session = os.path.basename(folder)
+        session = "chromium-" + os.path.basename(folder)
         with open(os.path.join(folder, "stun.txt"), "w") as file:
             file.write("# STUN messages of one session with %s, in order.\n" % version)
             file.write("# A request, and the answer to it, is keyed with the password of the side that is asked.\n")
@@ -89,15 +90,15 @@ class Capture:
                        % version)
             for number, (sender, payload) in enumerate(dtls):
                 write_record(file, session, number, sender, payload)
-        packets = [("chromium" if way == "O" else "swarm", bytes.fromhex(text)) for way, text in SCTP_LINE.findall(log)]
+        packets = [("chromium" if way == "O" else "peer", bytes.fromhex(text)) for way, text in SCTP_LINE.findall(log)]
         with open(os.path.join(folder, "sctp.txt"), "w") as file:
-            file.write("# SCTP packets of one session with %s, as its SCTP saw them.\n" % version)
+            file.write("# SCTP packets of one session with %s, as its own SCTP logged them.\n" % version)
             for number, (sender, payload) in enumerate(packets[:SCTP_KEPT]):
                 write_record(file, session, number, sender, payload)
 
 
 def other(sender):
-    return "swarm" if sender == "chromium" else "chromium"
+    return "peer" if sender == "chromium" else "chromium"
 
 
 def write_record(file, session, number, sender, payload, **values):

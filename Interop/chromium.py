@@ -351,13 +351,13 @@ def record(run, chromium_offers):
     logged = len(run.browser.log_text())
     with Capture() as capture, Session(run, chromium_offers, "--echo") as session:
         session.open()
-        for content in ("hello", binary_of(3_000)):
+        for content in ("hello", binary_of(1_500)):
             session.page_sends(content)
             session.page_has(content)
         session.evaluate("peer.channel.close()")
         session.swarm_sees_close()
         session.swarm_ends_well()
-    capture.write(os.path.join(run.options.capture, "chromium-" + run.role), run.browser.version, session.exchanged,
+    capture.write(os.path.join(run.options.capture, run.role), run.browser.version, session.exchanged,
                   run.browser.log_text()[logged:])
 
 
