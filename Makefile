@@ -9,10 +9,6 @@ SECONDS ?= 20
 SEEDS ?= 1000
 ARGS ?=
 
-# GNU make inherits variables from the environment; these are the ones the scripts read.
-export SECONDS_PER_TARGET := $(SECONDS)
-export SEEDS
-
 .PHONY: help setup build demo test interop fuzz lint bench clean
 
 help:
@@ -34,21 +30,24 @@ demo: setup
 	swift build -c release --product swarm
 	.build/release/swarm demo $(if $(PEERS),--peers $(PEERS)) $(if $(FILE),--file '$(FILE)')
 
-test: setup
-	Scripts/test
+test:
+	@Scripts/setup python3
+	SEEDS=$(SEEDS) Scripts/test
 
-interop: setup
-	Scripts/setup chromium
+interop:
+	@Scripts/setup python3 chromium
 	swift build -c release --product swarm
 	Interop/chromium.py --swarm .build/release/swarm
 
 fuzz: setup
 	Scripts/fuzz $(SECONDS)
 
-lint: setup
+lint:
+	@Scripts/setup python3
 	Scripts/lint
 
-bench: setup
+bench:
+	@Scripts/setup python3
 	swift build -c release --product swarm
 	Scripts/bench $(ARGS)
 
