@@ -1,0 +1,3 @@
+import WebRTC
+
+print("delivered")
