@@ -50,7 +50,7 @@ let package = Package(
     .target(name: "DTLS", dependencies: ["Wire", "Digest", "COpenSSL"], swiftSettings: settings),
     .target(name: "SCTP", dependencies: ["Wire", "Digest", deque], swiftSettings: settings),
     .target(name: "DataChannel", dependencies: ["Wire", "SCTP", deque], swiftSettings: settings),
-    .target(name: "SDP", dependencies: ["Wire", "ICE", "DTLS"], swiftSettings: settings),
+    .target(name: "SDP", swiftSettings: settings),
     .target(
       name: "Peer", dependencies: ["Wire", "ICE", "DTLS", "SCTP", "DataChannel", "SDP", deque], swiftSettings: settings),
     .target(name: "Net", dependencies: ["Wire", "CPosix"], swiftSettings: settings),

@@ -20,6 +20,8 @@ public final class EventLoop: SerialExecutor, Sendable {
     /// Not bounded: a job is a suspended task, and an executor may not refuse one. Back-pressure is the business of the
     /// calls that create them.
     var pending: [UnownedJob] = []
+    /// Work that is no task, as a participant's wish to be drained. Each submitter has at most one waiting.
+    var submitted: [@Sendable () -> Void] = []
     var isStopping = false
     var isStopped = false
   }
@@ -89,6 +91,15 @@ public final class EventLoop: SerialExecutor, Sendable {
     wakeUp()
   }
 
+  /// Runs `work` on the loop's thread, in the next turn's jobs: from any thread, at the cost of a lock and, when the loop
+  /// sleeps, a wake-up. Work submitted after `shutdown()` is dropped.
+  package func submit(_ work: @escaping @Sendable () -> Void) {
+    jobs.withLock { queue in
+      if !queue.isStopped { queue.submitted.append(work) }
+    }
+    wakeUp()
+  }
+
   public func checkIsolated() {
     precondition(isCurrent, "not on the event loop \(name)")
   }
@@ -128,6 +139,7 @@ public final class EventLoop: SerialExecutor, Sendable {
       core.beginTurn(now: MonotonicClock.now())
       core.handleReady(ready)
       core.fireTimeouts()
+      runSubmitted(core)
       runJobs(core)
       core.drainTouched()
     }
@@ -140,7 +152,7 @@ public final class EventLoop: SerialExecutor, Sendable {
     // Announce first, look afterwards: a job enqueued before the look is seen here, and one enqueued after it sees the
     // announcement. Both go through the lock, so there is no third order.
     isWaiting.store(true, ordering: .sequentiallyConsistent)
-    let mayWait = jobs.withLock { $0.pending.isEmpty && !$0.isStopping }
+    let mayWait = jobs.withLock { $0.pending.isEmpty && $0.submitted.isEmpty && !$0.isStopping }
     let ready = mayWait ? core.poller.wait(until: core.nearestDeadline) : core.poller.poll()
     isWaiting.store(false, ordering: .relaxed)
     return ready
@@ -152,6 +164,12 @@ public final class EventLoop: SerialExecutor, Sendable {
     let written = unsafe write(wakeDescriptor, &one, MemoryLayout<UInt64>.size)
     // A counter that is full (EAGAIN) has woken the loop already.
     precondition(written > 0 || errno == EAGAIN || errno == EINTR, "our own eventfd takes a wake-up")
+  }
+
+  private func runSubmitted(_ core: LoopCore) {
+    jobs.withLock { queue in swap(&queue.submitted, &core.submitted) }
+    for work in core.submitted { work() }
+    core.submitted.removeAll(keepingCapacity: true)
   }
 
   private func runJobs(_ core: LoopCore) {
@@ -168,7 +186,7 @@ public final class EventLoop: SerialExecutor, Sendable {
   private func isFinished(_ core: LoopCore) -> Bool {
     guard !core.hasJobs else { return false }
     return jobs.withLock { queue in
-      queue.isStopped = queue.isStopping && queue.pending.isEmpty
+      queue.isStopped = queue.isStopping && queue.pending.isEmpty && queue.submitted.isEmpty
       return queue.isStopped
     }
   }

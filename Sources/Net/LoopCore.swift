@@ -39,6 +39,8 @@ final class LoopCore {
 
   /// Taken over from the queue that other threads append to; run from `nextJobIndex` on.
   private var jobs: [UnownedJob] = []
+  /// What `EventLoop.submit` collected, while it runs; its memory is kept for the next turn.
+  var submitted: [@Sendable () -> Void] = []
   private var nextJobIndex = 0
 
   init(configuration: EventLoopConfiguration) throws(NetError) {

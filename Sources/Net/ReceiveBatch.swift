@@ -10,7 +10,7 @@ import Glibc
 
 /// Datagrams that arrived at one socket in one call. Owns the arena; made once, filled again and again.
 @safe
-package struct ReceiveBatch: ~Copyable {
+package struct ReceiveBatch: ~Copyable, @unchecked Sendable {
   /// What one message brought: one datagram, or several of `segmentSize` bytes (the last may be shorter).
   @usableFromInline
   struct Slot {

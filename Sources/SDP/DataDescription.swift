@@ -129,7 +129,7 @@ extension SDPDocument {
   func bundle(containing mid: String) -> [String]? { bundles.first { $0.contains(mid) } }
 
   /// The section that carries data channels: the first that is not rejected.
-  var dataSectionIndex: Int? { sections.firstIndex { $0.isData && !$0.isRejected } }
+  package var dataSectionIndex: Int? { sections.firstIndex { $0.isData && !$0.isRejected } }
 
   /// Every section has a mid of its own, or none.
   func checkMids() throws(SDPError) {
