@@ -64,5 +64,6 @@ package enum NetworkInterfaces {
   private static let upFlag = Int32(IFF_UP)
   private static let loopbackFlag = Int32(IFF_LOOPBACK)
   private static let pointToPointFlag = Int32(IFF_POINTOPOINT)
-  private static let maximumAddresses = 1_024  // a container host may have thousands; nobody can check so many candidates
+  /// A container host may have thousands of addresses; nobody can check that many candidates.
+  private static let maximumAddresses = 1_024
 }

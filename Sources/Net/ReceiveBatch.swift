@@ -9,6 +9,9 @@ import CPosix
 import Glibc
 
 /// Datagrams that arrived at one socket in one call. Owns the arena; made once, filled again and again.
+///
+/// Sendable, because it is the only owner of its memory and whoever borrows it can only read: an actor on the loop takes
+/// it through its synchronous door.
 @safe
 package struct ReceiveBatch: ~Copyable, @unchecked Sendable {
   /// What one message brought: one datagram, or several of `segmentSize` bytes (the last may be shorter).

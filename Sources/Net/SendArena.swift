@@ -87,7 +87,7 @@ package struct SendArena: ~Copyable {
     return end
   }
 
-  private static let capacity = 64
+  private static let capacity = 64  // headers of one call; without segmentation as many datagrams
   private static let maximumSegments = 64  // UDP_MAX_SEGMENTS of the kernels that have UDP_SEGMENT
-  private static let maximumRunSize = 65_507  // one IPv4 datagram's payload: a run is one to the layers above the device
+  private static let maximumRunSize = 65_507  // to the layers above the device, a run is one IPv4 datagram
 }

@@ -3,7 +3,8 @@
 // Datagrams lie one after the other without gaps, so that a run of equal sizes on one route is one range of memory:
 // that is what UDP_SEGMENT wants.
 
-/// A bounded batch of datagrams, each with the route it leaves on. Its memory has one owner, so it may change threads.
+/// A bounded batch of datagrams, each with the route it leaves on. Sendable, because it is the only owner of its memory:
+/// an actor on the event loop takes it through its synchronous door.
 @safe
 public struct TransmitBatch: ~Copyable, @unchecked Sendable {
   public struct Datagram: Sendable {
