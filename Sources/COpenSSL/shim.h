@@ -49,6 +49,12 @@ static inline void openssl_clear_errors(void) {
 // Whether a read may find something without another datagram.
 static inline int openssl_holds_records(SSL *ssl) { return SSL_pending(ssl) > 0 || SSL_has_pending(ssl) == 1; }
 
+// What the cipher in use adds to a plaintext: a tag of 16 bytes, and with AES-GCM a nonce of 8.
+static inline long openssl_protected_overhead(const SSL *ssl) {
+  const SSL_CIPHER *cipher = SSL_get_current_cipher(ssl);
+  return cipher != NULL && SSL_CIPHER_get_cipher_nid(cipher) == NID_chacha20_poly1305 ? 16 : 24;
+}
+
 // The largest datagram that OpenSSL writes, and with it the size of its buffer for outgoing records.
 static inline int openssl_set_datagram_size(SSL *ssl, long byte_count) {
   return SSL_set_mtu(ssl, byte_count) > 0 && SSL_set_max_send_fragment(ssl, byte_count) == 1;

@@ -100,7 +100,8 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
 
   /// The suite in use, by its RFC name; nil before the handshake has ended.
   package var cipherSuite: String? {
-    guard isConnected, let cipher = unsafe SSL_get_current_cipher(ssl), let name = unsafe SSL_CIPHER_standard_name(cipher)
+    guard isConnected, let cipher = unsafe SSL_get_current_cipher(ssl),
+      let name = unsafe SSL_CIPHER_standard_name(cipher)
     else { return nil }
     return unsafe String(cString: name)
   }
@@ -126,9 +127,9 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
   package mutating func handle(_ datagram: RawSpan, now: Instant) {
     switch phase {
     case .connected:
-      receive(datagram, filtering: false) { session in session.decryptNextRecord() }
+      receive(datagram) { session in session.decryptNextRecord() }
     case .handshaking:
-      receive(datagram, filtering: true) { session in
+      receive(datagram) { session in
         session.advanceHandshake(now: now)
         if session.isConnected { session.decryptNextRecord() }
       }
@@ -147,7 +148,11 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
       fail(alert.map { .peerAlert(DTLSError.alertName($0)) } ?? .handshakeTimedOut)
     } else if let due = retransmitAt, due <= now {
       openssl_clear_errors()
-      if unsafe openssl_dtls_handle_timeout(ssl) < 0 { fail(.takeFromQueue()) } else { scheduleRetransmission(now: now) }
+      if unsafe openssl_dtls_handle_timeout(ssl) < 0 {
+        fail(.takeFromQueue())
+      } else {
+        scheduleRetransmission(now: now)
+      }
     }
   }
 
@@ -222,9 +227,9 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
   // MARK: OpenSSL
 
   /// Lends `datagram` to OpenSSL while `body` runs.
-  private mutating func receive(_ datagram: RawSpan, filtering: Bool, _ body: (inout DTLSSession) -> Void) {
+  private mutating func receive(_ datagram: RawSpan, _ body: (inout DTLSSession) -> Void) {
     unsafe datagram.withUnsafeBytes { bytes in
-      unsafe pipe.pointee.lend(bytes, filtering: filtering)
+      unsafe pipe.pointee.lend(bytes)
       body(&self)
       unsafe pipe.pointee.takeBack()
     }
@@ -234,6 +239,7 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
     openssl_clear_errors()
     let status = unsafe SSL_do_handshake(ssl)
     if status == 1 {
+      unsafe pipe.pointee.endHandshake(minimumProtectedLength: openssl_protected_overhead(ssl))
       phase = .connected
       retransmitAt = nil
       hasConnectedEvent = true
@@ -272,7 +278,10 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
 
   private mutating func scheduleRetransmission(now: Instant) {
     let microseconds = unsafe openssl_dtls_timeout(ssl)
-    guard microseconds >= 0 else { return retransmitAt = nil }
+    guard microseconds >= 0 else {
+      retransmitAt = nil
+      return
+    }
     retransmitAt = now + max(.microseconds(microseconds), Self.shortestWait)
   }
 

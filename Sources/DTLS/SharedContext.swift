@@ -61,7 +61,7 @@ struct SharedContext: @unchecked Sendable {
   private static let groups = "X25519:P-256:P-384"
 
   /// A chain with a few RSA certificates fits; OpenSSL reserves memory for what an unauthenticated fragment claims.
-  private static let maximumCertificateBytes = 16_384
+  private static let maximumCertificateBytes = HandshakeFragment.maximumMessageLength
 }
 
 /// How long the retransmission timer runs: 50 ms first, which suits paths that ICE has found, then double each time.

@@ -72,7 +72,8 @@ import Wire
       #expect(client.events == [.connected] && server.events == [.connected])
     }
     let elapsed = ContinuousClock.now - began
-    print("identities, sessions and handshake, both sides: \(elapsed / rounds); one identity \(identityTime / rounds / 2)")
+    print(
+      "identities, sessions and handshake, both sides: \(elapsed / rounds); one identity \(identityTime / rounds / 2)")
     #expect(elapsed / rounds < .milliseconds(50))
   }
 }
