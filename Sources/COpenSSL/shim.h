@@ -41,6 +41,20 @@ static inline void openssl_context_set_datagram_options(SSL_CTX *context) {
 // A read takes the whole datagram at once, as DTLS must.
 static inline void openssl_context_set_read_ahead(SSL_CTX *context) { SSL_CTX_set_read_ahead(context, 1); }
 
+// Empties the calling thread's queue of errors. Looking first is what makes it cheap: clearing walks all 16 places.
+static inline void openssl_clear_errors(void) {
+  if (ERR_peek_error() != 0) ERR_clear_error();
+}
+
+// Whether a read may find something without another datagram.
+static inline int openssl_holds_records(SSL *ssl) { return SSL_pending(ssl) > 0 || SSL_has_pending(ssl) == 1; }
+
+// What the cipher in use adds to a plaintext: a tag of 16 bytes, and with AES-GCM a nonce of 8.
+static inline long openssl_protected_overhead(const SSL *ssl) {
+  const SSL_CIPHER *cipher = SSL_get_current_cipher(ssl);
+  return cipher != NULL && SSL_CIPHER_get_cipher_nid(cipher) == NID_chacha20_poly1305 ? 16 : 24;
+}
+
 // The largest datagram that OpenSSL writes, and with it the size of its buffer for outgoing records.
 static inline int openssl_set_datagram_size(SSL *ssl, long byte_count) {
   return SSL_set_mtu(ssl, byte_count) > 0 && SSL_set_max_send_fragment(ssl, byte_count) == 1;

@@ -14,7 +14,7 @@ package final class DTLSIdentity: @unchecked Sendable {
   let key: OpaquePointer
 
   package static func generate() throws(DTLSError) -> DTLSIdentity {
-    ERR_clear_error()
+    openssl_clear_errors()
     guard let key = unsafe openssl_generate_p256() else { throw .takeFromQueue() }
     guard let certificate = unsafe X509_new() else {
       unsafe EVP_PKEY_free(key)

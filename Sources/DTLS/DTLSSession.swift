@@ -58,7 +58,7 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
     precondition((512...16_384).contains(maximumDatagramSize), "OpenSSL's fragments hold 512 to 16,384 bytes")
     guard !remoteFingerprints.isEmpty else { throw .noRemoteFingerprint }
     let shared = try SharedContext.result.get()
-    ERR_clear_error()
+    openssl_clear_errors()
     let pipe = UnsafeMutablePointer<DatagramPipe>.allocate(capacity: 1)
     unsafe pipe.initialize(
       to: DatagramPipe(remoteFingerprints: remoteFingerprints, maximumDatagramSize: maximumDatagramSize))
@@ -100,7 +100,8 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
 
   /// The suite in use, by its RFC name; nil before the handshake has ended.
   package var cipherSuite: String? {
-    guard isConnected, let cipher = unsafe SSL_get_current_cipher(ssl), let name = unsafe SSL_CIPHER_standard_name(cipher)
+    guard isConnected, let cipher = unsafe SSL_get_current_cipher(ssl),
+      let name = unsafe SSL_CIPHER_standard_name(cipher)
     else { return nil }
     return unsafe String(cString: name)
   }
@@ -126,9 +127,9 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
   package mutating func handle(_ datagram: RawSpan, now: Instant) {
     switch phase {
     case .connected:
-      receive(datagram, filtering: false) { session in session.decryptNextRecord() }
+      receive(datagram) { session in session.decryptNextRecord() }
     case .handshaking:
-      receive(datagram, filtering: true) { session in
+      receive(datagram) { session in
         session.advanceHandshake(now: now)
         if session.isConnected { session.decryptNextRecord() }
       }
@@ -146,8 +147,12 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
       let alert = unsafe pipe.pointee.plaintextAlert
       fail(alert.map { .peerAlert(DTLSError.alertName($0)) } ?? .handshakeTimedOut)
     } else if let due = retransmitAt, due <= now {
-      ERR_clear_error()
-      if unsafe openssl_dtls_handle_timeout(ssl) < 0 { fail(.takeFromQueue()) } else { scheduleRetransmission(now: now) }
+      openssl_clear_errors()
+      if unsafe openssl_dtls_handle_timeout(ssl) < 0 {
+        fail(.takeFromQueue())
+      } else {
+        scheduleRetransmission(now: now)
+      }
     }
   }
 
@@ -164,8 +169,9 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
   /// `out` comes in pieces; none is longer than the datagram that it came in.
   package mutating func readApplicationData(into out: inout OutputRawSpan) -> Bool {
     guard isConnected else { return false }
+    guard unsafe openssl_holds_records(ssl) == 1 else { return false }
     precondition(!out.isFull, "there is room to read into")
-    ERR_clear_error()
+    openssl_clear_errors()
     let ssl = unsafe self.ssl
     var status: CInt = 0
     var count = 0
@@ -186,7 +192,7 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
     // OpenSSL's buffer for a record was made for this size.
     guard plaintext.byteCount + Self.recordOverhead <= maximumDatagramSize else { throw .plaintextTooLarge }
     precondition(plaintext.byteCount + Self.recordOverhead <= out.freeCapacity, "the caller asks for room first")
-    ERR_clear_error()
+    openssl_clear_errors()
     let ssl = unsafe self.ssl
     let pipe = unsafe self.pipe
     let isSealed = unsafe out.withUnsafeMutableBytes { buffer, initialized in
@@ -221,18 +227,19 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
   // MARK: OpenSSL
 
   /// Lends `datagram` to OpenSSL while `body` runs.
-  private mutating func receive(_ datagram: RawSpan, filtering: Bool, _ body: (inout DTLSSession) -> Void) {
+  private mutating func receive(_ datagram: RawSpan, _ body: (inout DTLSSession) -> Void) {
     unsafe datagram.withUnsafeBytes { bytes in
-      unsafe pipe.pointee.lend(bytes, filtering: filtering)
+      unsafe pipe.pointee.lend(bytes)
       body(&self)
       unsafe pipe.pointee.takeBack()
     }
   }
 
   private mutating func advanceHandshake(now: Instant) {
-    ERR_clear_error()
+    openssl_clear_errors()
     let status = unsafe SSL_do_handshake(ssl)
     if status == 1 {
+      unsafe pipe.pointee.endHandshake(minimumProtectedLength: openssl_protected_overhead(ssl))
       phase = .connected
       retransmitAt = nil
       hasConnectedEvent = true
@@ -250,7 +257,7 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
 
   /// Has OpenSSL read the datagram on loan and decrypt its first record, without taking the plaintext yet.
   private mutating func decryptNextRecord() {
-    ERR_clear_error()
+    openssl_clear_errors()
     var status: CInt = 0
     var count = 0
     var byte: UInt8 = 0
@@ -271,15 +278,18 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
 
   private mutating func scheduleRetransmission(now: Instant) {
     let microseconds = unsafe openssl_dtls_timeout(ssl)
-    guard microseconds >= 0 else { return retransmitAt = nil }
+    guard microseconds >= 0 else {
+      retransmitAt = nil
+      return
+    }
     retransmitAt = now + max(.microseconds(microseconds), Self.shortestWait)
   }
 
   private func sendCloseNotify() {
-    ERR_clear_error()
+    openssl_clear_errors()
     // 0: sent, and the peer's answer has not come; negative: the session had failed, and there is nothing to end.
     _ = unsafe SSL_shutdown(ssl)
-    ERR_clear_error()
+    openssl_clear_errors()
   }
 
   private mutating func fail(_ error: DTLSError) {

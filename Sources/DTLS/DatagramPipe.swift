@@ -1,9 +1,9 @@
 // DatagramPipe.swift — what lies behind OpenSSL's BIO: it reads the datagram being handled and writes into the caller's
 // buffer, and it keeps datagrams apart, which a memory BIO does not.
 //
-// Inward, the pipe lends OpenSSL the caller's bytes for the length of one call. Until the handshake is over nothing that
-// arrives is authenticated, so it hands records over one at a time and keeps back those of which OpenSSL would make the
-// end of the session (`admits`). Outward, a sealed record goes straight into the caller's span; handshake flights wait in
+// Inward, the pipe lends OpenSSL the caller's bytes for the length of one call, and keeps back unauthenticated records of
+// which OpenSSL would make the end of the session (`admits`): most of them before the handshake is over, when it hands
+// records over one at a time; later only those that are too short to be encrypted. Outward, a sealed record goes straight into the caller's span; handshake flights wait in
 // a short queue.
 
 internal import COpenSSL
@@ -19,7 +19,10 @@ struct DatagramPipe: ~Copyable {
   // MARK: Inward
   /// What OpenSSL has not yet read of the datagram being handled; empty outside `handle`.
   private var input = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
+  /// Whether the records of the datagram on loan are handed over one by one.
   private var filtersRecords = false
+  private var isHandshaking = true
+  private var minimumProtectedLength = RecordHeader.minimumProtectedLength
   private var earlyRecords = 0
   /// Records and datagrams kept from OpenSSL.
   private(set) var droppedRecords = 0
@@ -37,10 +40,30 @@ struct DatagramPipe: ~Copyable {
     self.maximumDatagramSize = maximumDatagramSize
   }
 
-  /// Lends a datagram until `takeBack`. - Parameter filtering: whether the handshake is still going on.
-  mutating func lend(_ datagram: UnsafeRawBufferPointer, filtering: Bool) {
+  /// Lends a datagram until `takeBack`.
+  mutating func lend(_ datagram: UnsafeRawBufferPointer) {
     unsafe input = datagram
-    filtersRecords = filtering
+    filtersRecords = unsafe isHandshaking || !holdsWholeRecords(datagram.bytes)
+  }
+
+  /// The handshake is over. - Parameter minimumProtectedLength: what the cipher in use adds to an empty plaintext.
+  mutating func endHandshake(minimumProtectedLength: Int) {
+    isHandshaking = false
+    self.minimumProtectedLength = minimumProtectedLength
+  }
+
+  private func holdsWholeRecords(_ datagram: RawSpan) -> Bool {
+    var reader = ByteReader(datagram)
+    do throws(Malformed) {
+      while !reader.isAtEnd {
+        let header = try RecordHeader(from: &reader)
+        guard header.length >= minimumProtectedLength else { return false }
+        try reader.skip(header.length)
+      }
+      return true
+    } catch {
+      return false
+    }
   }
 
   /// Ends the loan; a datagram that OpenSSL did not ask for is lost, as UDP may lose any.
@@ -86,16 +109,21 @@ struct DatagramPipe: ~Copyable {
     return nil
   }
 
-  /// Whether a record may reach OpenSSL before the handshake is over. In epoch 0, where anybody can write, an alert or
-  /// application data would end the session, so only what a handshake needs passes. Records of the next epoch, which
-  /// OpenSSL stores until it can read them, pass up to a bound.
+  /// Whether a record may reach OpenSSL. In epoch 0, where anybody can write, an alert or application data would end the
+  /// session, so only what a handshake needs passes. In a later epoch OpenSSL takes a record that is too short for its
+  /// nonce and tag as an error of its own, and ends the session too. Records of the next epoch, which it stores until it
+  /// can read them, pass up to a bound.
   private mutating func admits(_ header: RecordHeader, _ fragment: RawSpan) -> Bool {
     guard header.epoch == 0 else {
+      guard header.length >= minimumProtectedLength else { return false }
+      guard isHandshaking else { return true }
       earlyRecords += 1
       return earlyRecords <= Self.maximumEarlyRecords
     }
+    guard isHandshaking else { return false }
     switch header.contentType {
-    case RecordHeader.handshake, RecordHeader.changeCipherSpec: return true
+    case RecordHeader.handshake: return HandshakeFragment.areSound(in: fragment)
+    case RecordHeader.changeCipherSpec: return true
     case RecordHeader.alert:
       let fatal: UInt8 = 2
       if plaintextAlert == nil, fragment.byteCount == 2, fragment.byte(at: 0) == fatal {
@@ -157,28 +185,4 @@ struct DatagramPipe: ~Copyable {
   private static let maximumQueuedDatagrams = 32
   /// OpenSSL keeps each record of the next epoch in a buffer of 17 KB until the handshake ends: 0.5 MB at most.
   private static let maximumEarlyRecords = 32
-}
-
-/// The first 13 bytes of a record (RFC 6347 §4.1).
-///
-///      0      1      2      3      4      5 … 10           11     12
-///     +------+------+------+------+------+-----------------+------+------+
-///     | type | version     | epoch       | sequence number | length      |
-///     +------+------+------+------+------+-----------------+------+------+
-struct RecordHeader {
-  let contentType: UInt8
-  let epoch: UInt16
-  let length: Int
-
-  static let changeCipherSpec: UInt8 = 20
-  static let alert: UInt8 = 21
-  static let handshake: UInt8 = 22
-
-  init(from reader: inout ByteReader) throws(Malformed) {
-    contentType = try reader.readUInt8()
-    try reader.skip(2)
-    epoch = try reader.readUInt16()
-    try reader.skip(6)
-    length = Int(try reader.readUInt16())
-  }
 }

@@ -14,7 +14,7 @@ struct SharedContext: @unchecked Sendable {
   static let result = Result<SharedContext, DTLSError> { () throws(DTLSError) in try SharedContext() }
 
   private init() throws(DTLSError) {
-    ERR_clear_error()
+    openssl_clear_errors()
     guard let method = unsafe BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "datagram"),
       unsafe BIO_meth_set_read_ex(method, readDatagram) == 1,
       unsafe BIO_meth_set_write_ex(method, writeDatagram) == 1,
@@ -61,7 +61,7 @@ struct SharedContext: @unchecked Sendable {
   private static let groups = "X25519:P-256:P-384"
 
   /// A chain with a few RSA certificates fits; OpenSSL reserves memory for what an unauthenticated fragment claims.
-  private static let maximumCertificateBytes = 16_384
+  private static let maximumCertificateBytes = HandshakeFragment.maximumMessageLength
 }
 
 /// How long the retransmission timer runs: 50 ms first, which suits paths that ICE has found, then double each time.

@@ -108,7 +108,8 @@ struct Pair: ~Copyable {
 
   /// Runs until both sides have ended or connected, nothing is under way and no timer runs; at most `limit` long.
   mutating func run(
-    limit: Interval = .seconds(120), up: Fate = { _, datagram in [datagram] }, down: Fate = { _, datagram in [datagram] }
+    limit: Interval = .seconds(120), up: Fate = { _, datagram in [datagram] },
+    down: Fate = { _, datagram in [datagram] }
   ) {
     let end = now + limit
     defer { virtual_clock_clear() }

@@ -11,6 +11,9 @@
 // Calls of malloc, calloc, realloc, aligned_alloc and posix_memalign on this thread so far.
 uint64_t thread_allocations(void);
 
+// Bytes that this thread has allocated less those that it has freed. Memory that moves between threads blurs it.
+int64_t thread_live_bytes(void);
+
 // Whether this program counts.
 bool allocations_are_counted(void);
 
