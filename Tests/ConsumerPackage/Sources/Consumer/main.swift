@@ -14,11 +14,15 @@ try await callee.setLocalDescription(answer)
 try await caller.setRemoteDescription(answer)
 Task { for await candidate in caller.localCandidates { try await callee.addICECandidate(candidate) } }
 Task { for await candidate in callee.localCandidates { try await caller.addICECandidate(candidate) } }
-Task { for await echo in callee.incomingChannels { for try await message in echo.messages { try await echo.send(message) } } }
+Task {
+  for await echo in callee.incomingChannels {
+    for await message in echo.messages { try await echo.send(message) }
+  }
+}
 
 try await channel.waitUntilOpen()
 try await channel.send(.text("hello"))
-for try await message in channel.messages {
+for await message in channel.messages {
   guard message == .text("hello") else { break }
   print("delivered")
   break
