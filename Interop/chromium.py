@@ -135,6 +135,8 @@ class Session:
         self.swarm.end_input()
         status = self.swarm.exit_status(PATIENCE)
         check(status == 0, "exit status %d%s" % (status, self.swarm.last_words()))
+        unread = self.swarm.unread_events()
+        check(not unread, "said more than it should: %.300s" % unread)
 
 
 def check(condition, otherwise):

@@ -66,6 +66,17 @@ class SwarmConnect:
             raise ConnectError("output ended, exit status %s%s" % (self.exit_status(5), self.last_words()))
         return event
 
+    def unread_events(self):
+        """What is left once the output has ended."""
+        unread = []
+        try:
+            while (event := self.events.get(timeout=5)) is not None:
+                unread.append(event)
+        except queue.Empty:
+            raise ConnectError("the process has ended, its output has not") from None
+        self.events.put(None)
+        return unread
+
     def expect(self, name, timeout):
         event = self.next_event(timeout)
         if event.get("event") != name:
