@@ -4,7 +4,7 @@
 // next thing due.
 
 package import DTLS
-package import DataChannel
+import ICE
 package import Peer
 package import Wire
 
@@ -28,9 +28,10 @@ package struct TwoPeers: ~Copyable {
     configuration: Connection.Configuration = .init(), conditions: PathConditions, seed: UInt64,
     clockMoved: @escaping (Instant) -> Void
   ) throws(DTLSError) {
+    let identities = (try DTLSIdentity.generate(), try DTLSIdentity.generate())
     var random = RandomSource.seeded(state: seed)
-    offerer = Connection(configuration: configuration, identity: try .generate(), random: random.split())
-    answerer = Connection(configuration: configuration, identity: try .generate(), random: random.split())
+    offerer = Connection(configuration: configuration, identity: identities.0, random: random.split())
+    answerer = Connection(configuration: configuration, identity: identities.1, random: random.split())
     network = VirtualNetwork(conditions: conditions, seed: random.next())
     // Not zero: a clock that starts at its origin hides mistakes with differences.
     now = Instant(nanoseconds: 1_000_000_000)
