@@ -26,6 +26,10 @@ struct World: ~Copyable {
   var delay = Interval.milliseconds(20)
   var jitter = Interval.zero
   var duplicatePerMille: UInt64 = 0
+  /// One bit of a datagram is flipped.
+  var corruptPerMille: UInt64 = 0
+  /// Longer ways for some datagrams.
+  var extraDelay: (Datagram) -> Interval = { _ in .zero }
   /// Datagrams for which this says true vanish.
   var isBlocked: (Datagram) -> Bool = { _ in false }
   /// The public address of each private one behind a full-cone NAT.
@@ -159,8 +163,12 @@ struct World: ~Copyable {
     var copies = random.next() % 1_000 < duplicatePerMille ? 2 : 1
     if random.next() % 1_000 < lossPerMille { copies -= 1 }
     for _ in 0..<copies {
+      datagram.bytes = bytes
+      if random.next() % 1_000 < corruptPerMille {
+        datagram.bytes[Int(random.next() % UInt64(bytes.count))] ^= 1 << UInt8(random.next() % 8)
+      }
       let extra = jitter.nanoseconds > 0 ? Int64(random.next() % UInt64(jitter.nanoseconds)) : 0
-      datagram.at = now + delay + Interval(nanoseconds: extra)
+      datagram.at = now + delay + extraDelay(datagram) + Interval(nanoseconds: extra)
       flying.append(datagram)
     }
   }
