@@ -29,9 +29,9 @@ private final class End {
   private(set) var delivered: [String: [[UInt8]]] = [:]
   private(set) var failures: [String] = []
 
-  init(_ parity: StreamParity, mark: String) {
+  init(_ parity: StreamParity, mark: String, streams: Int) {
     self.mark = mark
-    table.connected(as: parity, maximumStreams: 8)
+    table.connected(as: parity, maximumStreams: streams)
   }
 
   var recordCount: Int { table.recordCount }
@@ -69,6 +69,7 @@ private final class End {
 
   /// How many things may arrive next: one of each stream that is not held, or a confirmation.
   var choices: Int { readyStreams.count + unconfirmed.count }
+  func isConfirmation(_ choice: Int) -> Bool { choice >= readyStreams.count }
   private var readyStreams: [UInt16] { lanes.keys.filter { !unconfirmed.contains($0) }.sorted() }
 
   func deliver(_ choice: Int, to peer: End) {
@@ -122,10 +123,15 @@ private final class End {
 }
 
 private struct World {
-  let ends = [End(.even, mark: "a"), End(.odd, mark: "b")]
+  let ends: [End]
   var random: RandomSource
 
-  init(seed: UInt64) { random = .seeded(state: seed) }
+  /// With few streams, ids are used again while the confirmations of their last resets are still under way.
+  init(seed: UInt64) {
+    random = .seeded(state: seed)
+    let streams = [2, 4, 16][Int(seed % 3)]
+    ends = [End(.even, mark: "a", streams: streams), End(.odd, mark: "b", streams: streams)]
+  }
 
   mutating func run(steps: Int) {
     for _ in 0..<steps {
@@ -148,7 +154,10 @@ private struct World {
 
   private mutating func deliver(from index: Int) {
     guard ends[index].choices > 0 else { return }
-    ends[index].deliver(Int.random(in: 0..<ends[index].choices, using: &random), to: ends[1 - index])
+    let choice = Int.random(in: 0..<ends[index].choices, using: &random)
+    // Confirmations dawdle, so that new channels come upon the traces of old ones.
+    if ends[index].isConfirmation(choice), Int.random(in: 0..<8, using: &random) > 0 { return }
+    ends[index].deliver(choice, to: ends[1 - index])
   }
 
   /// What went wrong: a message that arrived on another channel, twice, or out of order is not in `sent` at its place.
@@ -167,7 +176,7 @@ private struct World {
     world.run(steps: 3000)
     #expect(world.failures.isEmpty, "seed \(seed)")
     #expect(world.ends.map(\.recordCount) == [0, 0], "seed \(seed)")
-    #expect(world.ends.allSatisfy { $0.labels.isEmpty && $0.deliveredCount > 50 }, "seed \(seed)")
+    #expect(world.ends.allSatisfy { $0.labels.isEmpty && $0.deliveredCount > 5 }, "seed \(seed)")
   }
 
   @Test("whatever a peer sends, records stay bounded and the end is clean", arguments: 1...30 as ClosedRange<UInt64>)
