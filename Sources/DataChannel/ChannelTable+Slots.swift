@@ -121,6 +121,7 @@ extension ChannelTable {
   mutating func retire(_ slot: Int) {
     announceClosed(slot)
     channels[slot].phase = .retired
+    channels[slot].resets = []  // whatever is still said about them comes too late
     channels[slot].parameters = ChannelParameters()
   }
 

@@ -315,6 +315,9 @@ package struct ChannelTable: ~Copyable {
     return channels[slot].parameters
   }
 
+  /// How many records are in use, those of refused OPENs included: what a peer costs us.
+  package var recordCount: Int { channels.count(where: { $0.phase != .vacant }) }
+
   /// The open or closing channel that has this stream, for instance to attribute a buffered amount.
   package func channel(on stream: UInt16) -> ChannelID? {
     guard let slot = streams[stream], channels[slot].phase != .retired, channels[slot].origin != .refused else {

@@ -53,6 +53,12 @@ package struct Delivery: Hashable, Sendable {
   /// Moved out of the arriving message, not copied. A text's bytes have not been checked: see `text`.
   package var payload: [UInt8]
 
+  package init(channel: ChannelID, isText: Bool, payload: [UInt8]) {
+    self.channel = channel
+    self.isText = isText
+    self.payload = payload
+  }
+
   /// The payload as text. Bytes that are not UTF-8 become U+FFFD, as in a browser: the one pass that makes the string
   /// also repairs it, so nothing is gained by checking first.
   package var text: String { String(decoding: payload, as: UTF8.self) }

@@ -73,7 +73,8 @@ extension DataDescription {
     candidates = transport.values("candidate").map { "candidate:" + $0 }
     hasAllCandidates = transport.contains(name: "end-of-candidates") || session.contains(name: "end-of-candidates")
     let options = transport.contains(name: "ice-options") ? transport : session
-    iceOptions = options.values("ice-options").flatMap { words($0) }
+    // Spaces separate options (RFC 8839 §5.6); libdatachannel writes commas.
+    iceOptions = options.values("ice-options").flatMap { words($0.replacing(",", with: " ")) }
     isLite = session.contains(name: "ice-lite")
   }
 
