@@ -97,6 +97,7 @@ let package = Package(
     .testTarget(name: "NetTests", dependencies: ["Net", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
       name: "SignalingTests", dependencies: ["Signaling", "Wire", "TestSupport"], swiftSettings: testSettings),
+    .testTarget(name: "WebRTCTests", dependencies: ["WebRTC", "Net", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
       name: "SimulationTests",
       dependencies: ["Simulation", "Peer", "DataChannel", "SCTP", "Wire", "TestSupport", "CVirtualClock"],
