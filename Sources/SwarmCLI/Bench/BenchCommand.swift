@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Foundation
+import Signaling
 import SignalingTransport
 import WebRTC
 
