@@ -155,6 +155,18 @@ package struct SCTPAssociation: ~Copyable {
     return result
   }
 
+  // MARK: For tests
+
+  /// Nothing is queued, outstanding or being asked.
+  package var isQuiet: Bool { sender.isDrained && reset.request == nil && reset.waiting.isEmpty && state != .cookieWait && state != .cookieEchoed }
+  /// Bytes received that are not whole or not in their turn.
+  package var heldBytes: Int { receiver.reassembly.heldBytes }
+  /// Whether every counter is the sum that it stands for.
+  package var isConsistent: Bool {
+    sender.outstanding.isConsistent() && sender.queue.isConsistent()
+      && receiver.reassembly.heldBytes == receiver.reassembly.countHeldBytes()
+  }
+
   // MARK: Ending
 
   /// Ends the association here and now, without a word; the caller has queued what the peer should hear.

@@ -167,4 +167,18 @@ struct SendQueue: ~Copyable {
     streams.removeAll()
     bufferedTotal = 0
   }
+
+  /// Checks the invariants; for tests.
+  func isConsistent() -> Bool {
+    var unsent = 0
+    var byStream: [UInt16: (bytes: Int, messages: Int32)] = [:]
+    for number in messages.first..<messages.end {
+      let rest = messages[number].payload.count - messages[number].sentBytes
+      unsent += rest
+      byStream[messages[number].stream, default: (0, 0)].bytes += rest
+      byStream[messages[number].stream, default: (0, 0)].messages += 1
+    }
+    return unsent == bufferedTotal
+      && byStream.allSatisfy { streams[$0.key].buffered == $0.value.bytes && streams[$0.key].messages == $0.value.messages }
+  }
 }
