@@ -49,6 +49,12 @@ static inline void openssl_clear_errors(void) {
 // Whether a read may find something without another datagram.
 static inline int openssl_holds_records(SSL *ssl) { return SSL_pending(ssl) > 0 || SSL_has_pending(ssl) == 1; }
 
+// Whether the peer's keys are in use already, so that records of the next epoch are read at once instead of stored.
+static inline int openssl_awaits_finished(const SSL *ssl) {
+  OSSL_HANDSHAKE_STATE state = SSL_get_state(ssl);
+  return state == TLS_ST_CR_CHANGE || state == TLS_ST_SR_CHANGE;
+}
+
 // What the cipher in use adds to a plaintext: a tag of 16 bytes, and with AES-GCM a nonce of 8.
 static inline long openssl_protected_overhead(const SSL *ssl) {
   const SSL_CIPHER *cipher = SSL_get_current_cipher(ssl);

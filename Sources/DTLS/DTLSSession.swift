@@ -186,11 +186,12 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
     return status == 1
   }
 
-  /// Appends one record with `plaintext` to `out`, which must have room for it and `recordOverhead`.
+  /// Appends one record with `plaintext`, at least one byte, to `out`, which must have room for it and `recordOverhead`.
   package mutating func seal(_ plaintext: RawSpan, into out: inout OutputRawSpan) throws(DTLSError) {
     guard isConnected else { throw .notConnected }
     // OpenSSL's buffer for a record was made for this size.
     guard plaintext.byteCount + Self.recordOverhead <= maximumDatagramSize else { throw .plaintextTooLarge }
+    precondition(plaintext.byteCount > 0, "OpenSSL makes no empty records, and no packet of ours is empty")
     precondition(plaintext.byteCount + Self.recordOverhead <= out.freeCapacity, "the caller asks for room first")
     openssl_clear_errors()
     let ssl = unsafe self.ssl

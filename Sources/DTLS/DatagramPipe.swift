@@ -15,6 +15,8 @@ struct DatagramPipe: ~Copyable {
   let remoteFingerprints: [Fingerprint]
   private let maximumDatagramSize: Int
   var peerCertificateMismatched = false
+  /// The session that reads from this pipe; it is there whenever the pipe is asked.
+  var ssl: OpaquePointer?
 
   // MARK: Inward
   /// What OpenSSL has not yet read of the datagram being handled; empty outside `handle`.
@@ -116,7 +118,7 @@ struct DatagramPipe: ~Copyable {
   private mutating func admits(_ header: RecordHeader, _ fragment: RawSpan) -> Bool {
     guard header.epoch == 0 else {
       guard header.length >= minimumProtectedLength else { return false }
-      guard isHandshaking else { return true }
+      guard isHandshaking, unsafe openssl_awaits_finished(ssl) == 0 else { return true }
       earlyRecords += 1
       return earlyRecords <= Self.maximumEarlyRecords
     }

@@ -44,6 +44,7 @@ struct SharedContext: @unchecked Sendable {
     }
     unsafe BIO_set_data(bio, pipe)
     unsafe BIO_set_init(bio, 1)
+    unsafe pipe.pointee.ssl = ssl
     unsafe SSL_set_bio(ssl, bio, bio)
     unsafe SSL_set_ex_data(ssl, Self.pipeIndex, pipe)
     unsafe DTLS_set_timer_cb(ssl, nextTimerInterval)
