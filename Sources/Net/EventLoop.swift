@@ -20,6 +20,8 @@ public final class EventLoop: SerialExecutor, Sendable {
     /// Not bounded: a job is a suspended task, and an executor may not refuse one. Back-pressure is the business of the
     /// calls that create them.
     var pending: [UnownedJob] = []
+    /// Participants to be touched. Each is in it at most once.
+    var touches: [EventLoopRegistration] = []
     var isStopping = false
     var isStopped = false
   }
@@ -106,6 +108,12 @@ public final class EventLoop: SerialExecutor, Sendable {
     return EventLoopRegistration(loop: self, slot: slot, generation: generation)
   }
 
+  /// Touches a participant in the turn to come. From any thread.
+  func touchSoon(_ registration: EventLoopRegistration) {
+    jobs.withLock { $0.touches.append(registration) }
+    wakeUp()
+  }
+
   /// The time of this turn. On the loop's thread only.
   package var now: Instant { isolatedCore.now }
 
@@ -140,7 +148,7 @@ public final class EventLoop: SerialExecutor, Sendable {
     // Announce first, look afterwards: a job enqueued before the look is seen here, and one enqueued after it sees the
     // announcement. Both go through the lock, so there is no third order.
     isWaiting.store(true, ordering: .sequentiallyConsistent)
-    let mayWait = jobs.withLock { $0.pending.isEmpty && !$0.isStopping }
+    let mayWait = jobs.withLock { $0.pending.isEmpty && $0.touches.isEmpty && !$0.isStopping }
     let ready = mayWait ? core.poller.wait(until: core.nearestDeadline) : core.poller.poll()
     isWaiting.store(false, ordering: .relaxed)
     return ready
@@ -155,6 +163,7 @@ public final class EventLoop: SerialExecutor, Sendable {
   }
 
   private func runJobs(_ core: LoopCore) {
+    core.takeTouches { fresh in jobs.withLock { queue in swap(&queue.touches, &fresh) } }
     let executor = unsafe asUnownedSerialExecutor()
     for _ in 0..<Self.maximumJobsPerTurn {
       if !core.hasJobs {
