@@ -20,8 +20,8 @@ public final class EventLoop: SerialExecutor, Sendable {
     /// Not bounded: a job is a suspended task, and an executor may not refuse one. Back-pressure is the business of the
     /// calls that create them.
     var pending: [UnownedJob] = []
-    /// Work that is no task, as a participant's wish to be drained. Each submitter has at most one waiting.
-    var submitted: [@Sendable () -> Void] = []
+    /// Participants to be touched. Each is in it at most once.
+    var touches: [EventLoopRegistration] = []
     var isStopping = false
     var isStopped = false
   }
@@ -91,15 +91,6 @@ public final class EventLoop: SerialExecutor, Sendable {
     wakeUp()
   }
 
-  /// Runs `work` on the loop's thread, in the next turn's jobs: from any thread, at the cost of a lock and, when the loop
-  /// sleeps, a wake-up. Work submitted after `shutdown()` is dropped.
-  package func submit(_ work: @escaping @Sendable () -> Void) {
-    jobs.withLock { queue in
-      if !queue.isStopped { queue.submitted.append(work) }
-    }
-    wakeUp()
-  }
-
   public func checkIsolated() {
     precondition(isCurrent, "not on the event loop \(name)")
   }
@@ -115,6 +106,12 @@ public final class EventLoop: SerialExecutor, Sendable {
   package func register(_ participant: any EventLoopParticipant) -> EventLoopRegistration {
     let (slot, generation) = isolatedCore.add(participant)
     return EventLoopRegistration(loop: self, slot: slot, generation: generation)
+  }
+
+  /// Touches a participant in the turn to come. From any thread.
+  func touchSoon(_ registration: EventLoopRegistration) {
+    jobs.withLock { $0.touches.append(registration) }
+    wakeUp()
   }
 
   /// The time of this turn. On the loop's thread only.
@@ -139,7 +136,6 @@ public final class EventLoop: SerialExecutor, Sendable {
       core.beginTurn(now: MonotonicClock.now())
       core.handleReady(ready)
       core.fireTimeouts()
-      runSubmitted(core)
       runJobs(core)
       core.drainTouched()
     }
@@ -152,7 +148,7 @@ public final class EventLoop: SerialExecutor, Sendable {
     // Announce first, look afterwards: a job enqueued before the look is seen here, and one enqueued after it sees the
     // announcement. Both go through the lock, so there is no third order.
     isWaiting.store(true, ordering: .sequentiallyConsistent)
-    let mayWait = jobs.withLock { $0.pending.isEmpty && $0.submitted.isEmpty && !$0.isStopping }
+    let mayWait = jobs.withLock { $0.pending.isEmpty && $0.touches.isEmpty && !$0.isStopping }
     let ready = mayWait ? core.poller.wait(until: core.nearestDeadline) : core.poller.poll()
     isWaiting.store(false, ordering: .relaxed)
     return ready
@@ -166,13 +162,8 @@ public final class EventLoop: SerialExecutor, Sendable {
     precondition(written > 0 || errno == EAGAIN || errno == EINTR, "our own eventfd takes a wake-up")
   }
 
-  private func runSubmitted(_ core: LoopCore) {
-    jobs.withLock { queue in swap(&queue.submitted, &core.submitted) }
-    for work in core.submitted { work() }
-    core.submitted.removeAll(keepingCapacity: true)
-  }
-
   private func runJobs(_ core: LoopCore) {
+    core.takeTouches { fresh in jobs.withLock { queue in swap(&queue.touches, &fresh) } }
     let executor = unsafe asUnownedSerialExecutor()
     for _ in 0..<Self.maximumJobsPerTurn {
       if !core.hasJobs {
@@ -186,7 +177,7 @@ public final class EventLoop: SerialExecutor, Sendable {
   private func isFinished(_ core: LoopCore) -> Bool {
     guard !core.hasJobs else { return false }
     return jobs.withLock { queue in
-      queue.isStopped = queue.isStopping && queue.pending.isEmpty && queue.submitted.isEmpty
+      queue.isStopped = queue.isStopping && queue.pending.isEmpty
       return queue.isStopped
     }
   }

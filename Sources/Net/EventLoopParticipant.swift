@@ -1,5 +1,6 @@
 // EventLoopParticipant.swift — what an object on the loop is told, and what it may ask for.
 
+import Synchronization
 package import Wire
 
 /// An object that the loop drives, as a peer connection. The loop calls it on its own thread only, so an actor with the
@@ -24,16 +25,34 @@ package protocol EventLoopParticipant: AnyObject, Sendable {
   var deadline: Instant? { get }
 }
 
-/// A participant's place on its loop. To be used on the loop's thread only; anything else traps.
+/// A participant's place on its loop. All but `touchFromAnyThread` is for the loop's thread only, and traps elsewhere.
 ///
 /// The loop keeps the participant alive until `leave()`.
-package struct EventLoopRegistration: Sendable {
+package final class EventLoopRegistration: Sendable {
   package let loop: EventLoop
   let slot: Int
   let generation: UInt32
+  /// True while a touch from another thread is on its way, so that there is never a second one.
+  private let isTouchComing = Atomic<Bool>(false)
+
+  init(loop: EventLoop, slot: Int, generation: UInt32) {
+    self.loop = loop
+    self.slot = slot
+    self.generation = generation
+  }
 
   /// Asks for a drain at the end of this turn, and for `deadline` to be read again.
   package func touch() { loop.isolatedCore.touch(self) }
+
+  /// Asks for a drain in the loop's next turn. It costs no task, and a wake-up only if the loop sleeps: what another
+  /// thread has put where `drain` finds it before this call, the drain sees.
+  package func touchFromAnyThread() {
+    guard !isTouchComing.exchange(true, ordering: .sequentiallyConsistent) else { return }
+    loop.touchSoon(self)
+  }
+
+  /// The touch has arrived: whatever is asked for from now on needs another.
+  func touchArrived() { isTouchComing.store(false, ordering: .sequentiallyConsistent) }
 
   /// Opens a socket whose datagrams go to this participant.
   package func openSocket(

@@ -39,9 +39,9 @@ final class LoopCore {
 
   /// Taken over from the queue that other threads append to; run from `nextJobIndex` on.
   private var jobs: [UnownedJob] = []
-  /// What `EventLoop.submit` collected, while it runs; its memory is kept for the next turn.
-  var submitted: [@Sendable () -> Void] = []
   private var nextJobIndex = 0
+  /// Taken over in the same way.
+  private var touches: [EventLoopRegistration] = []
 
   init(configuration: EventLoopConfiguration) throws(NetError) {
     self.configuration = configuration
@@ -79,6 +79,16 @@ final class LoopCore {
   func touch(_ registration: EventLoopRegistration) {
     guard isCurrent(registration) else { return }
     touch(registration.slot)
+  }
+
+  /// Touches those that other threads asked for; `exchange` swaps the empty array for a full one.
+  func takeTouches(_ exchange: (inout [EventLoopRegistration]) -> Void) {
+    exchange(&touches)
+    for registration in touches {
+      registration.touchArrived()
+      touch(registration)
+    }
+    touches.removeAll(keepingCapacity: true)
   }
 
   func isBlocked(_ registration: EventLoopRegistration) -> Bool {
@@ -128,7 +138,8 @@ final class LoopCore {
       // The drain that follows enters the new deadline.
       touch(slot)
       members[slot].timedOutAt = now
-      members[slot].participant?.timeout(now: now)
+      let participant = members[slot].participant
+      participant?.timeout(now: now)
     }
   }
 

@@ -20,8 +20,6 @@ public final class DataChannel: Sendable {
   let handle: ChannelID
   let inbox: Inbox
   private let exchange: Exchange
-  /// Runs work on the loop of the connection.
-  private let onLoop: @Sendable (@escaping @Sendable () -> Void) -> Void
   private let life = Mutex(Life())
   private let buffered = Atomic<Int>(0)
 
@@ -32,14 +30,12 @@ public final class DataChannel: Sendable {
   }
 
   init(
-    handle: ChannelID, label: String, configuration: DataChannelConfiguration, exchange: Exchange,
-    onLoop: @escaping @Sendable (@escaping @Sendable () -> Void) -> Void
+    handle: ChannelID, label: String, configuration: DataChannelConfiguration, exchange: Exchange
   ) {
     self.handle = handle
     self.label = label
     self.configuration = configuration
     self.exchange = exchange
-    self.onLoop = onLoop
     inbox = Inbox(release: { [exchange] in exchange.release($0) })
   }
 
@@ -128,7 +124,7 @@ public final class DataChannel: Sendable {
   /// not block. It takes the place of `messages`; nil goes back to them.
   public func onMessage(_ handler: (@Sendable (Message) -> Void)?) {
     inbox.setHandler(handler)
-    onLoop { [inbox] in inbox.pump() }
+    exchange.requestDelivery(self.handle)
   }
 
   public struct Messages: AsyncSequence, Sendable {

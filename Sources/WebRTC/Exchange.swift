@@ -16,6 +16,8 @@ final class Exchange: Sendable {
 
   private struct State: ~Copyable {
     var entries = Deque<Entry>()
+    /// Channels whose handler was set: what waits in their inbox is for it. Not among the entries, which wait for room.
+    var deliveries: [ChannelID] = []
     var byteCount = 0
     var isFlushScheduled = false
     var isClosed = false
@@ -75,6 +77,16 @@ final class Exchange: Sendable {
     wake?()
   }
 
+  /// Asks the loop to hand what waits in the channel's inbox to its handler.
+  func requestDelivery(_ channel: ChannelID) {
+    let wake = state.withLock { state -> (@Sendable () -> Void)? in
+      guard !state.isClosed else { return nil }
+      state.deliveries.append(channel)
+      return Self.scheduleFlush(&state)
+    }
+    wake?()
+  }
+
   /// Returns when there may be room again, when the exchange is closed, or when the task is cancelled.
   func waitForRoom() async {
     let id = state.withLock { state in
@@ -116,10 +128,12 @@ final class Exchange: Sendable {
 
   /// Moves entries worth up to `room` bytes into `scratch`, at least one message when `room` is positive.
   ///
-  /// - Returns: consumed bytes to give back to the window.
-  func take(room: Int, into scratch: inout Deque<Entry>) -> Int {
+  /// - Returns: consumed bytes to give back to the window, and the channels to deliver for.
+  func take(room: Int, into scratch: inout Deque<Entry>) -> (consumed: Int, deliveries: [ChannelID]) {
+    var deliveries: [ChannelID] = []
     let resumed = state.withLock { state in
       state.isFlushScheduled = false
+      swap(&deliveries, &state.deliveries)
       var room = room
       while room > 0, let entry = state.entries.popFirst() {
         if case .message(_, _, let payload) = entry {
@@ -131,7 +145,7 @@ final class Exchange: Sendable {
       return Self.waitersToResume(&state, limit: limit)
     }
     for waiter in resumed { waiter.continuation.resume() }
-    return released.exchange(0, ordering: .relaxed)
+    return (released.exchange(0, ordering: .relaxed), deliveries)
   }
 
   func setMaximumMessageSize(_ size: Int) { state.withLock { $0.maximumMessageSize = size } }

@@ -47,7 +47,8 @@ extension PeerConnection: EventLoopParticipant {
 
   /// Moves what other threads have left into the machine, as far as SCTP has room.
   private func takeExchange(now: Instant) {
-    let consumed = exchange.take(room: machine.association.sendRoom, into: &entries)
+    let (consumed, deliveries) = exchange.take(room: machine.association.sendRoom, into: &entries)
+    for channel in deliveries { channels[channel]?.inbox.pump() }
     if consumed > 0 { machine.releaseReceived(consumed, now: now) }
     while let entry = entries.popFirst() {
       switch entry {

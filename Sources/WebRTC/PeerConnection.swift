@@ -84,10 +84,6 @@ public actor PeerConnection {
     (localCandidates, candidateContinuation) = AsyncStream.makeStream()
     (connectionStates, stateContinuation) = AsyncStream.makeStream()
     (incomingChannels, channelContinuation) = AsyncStream.makeStream()
-    let touch: @Sendable () -> Void = { [weak self] in
-      self?.assumeIsolated { connection in connection.touch() }
-    }
-    exchange.onWork { [loop] in loop.submit(touch) }
   }
 
   // MARK: Channels
@@ -110,9 +106,7 @@ public actor PeerConnection {
   }
 
   func makeChannel(_ handle: ChannelID, label: String, _ configuration: DataChannelConfiguration) -> DataChannel {
-    let channel = DataChannel(
-      handle: handle, label: label, configuration: configuration, exchange: exchange,
-      onLoop: { [loop] work in loop.submit(work) })
+    let channel = DataChannel(handle: handle, label: label, configuration: configuration, exchange: exchange)
     channels[handle] = channel
     return channel
   }
@@ -177,6 +171,7 @@ public actor PeerConnection {
     do { addresses = try Self.hostAddresses(configuration.loopback) } catch { throw .system("\(error)") }
     let registration = loop.register(self)
     self.registration = registration
+    exchange.onWork { registration.touchFromAnyThread() }
     for address in addresses {
       do {
         let socket = try registration.openSocket(SocketAddress(ip: address, port: 0))

@@ -332,6 +332,75 @@ struct EventLoopTests {
     loop.shutdown()
   }
 
+  @Test("leaving is allowed at any time, also while being called")
+  func leavingInside() async throws {
+    enum Moment: CaseIterable { case datagram, timeout, drain }
+    for moment in Moment.allCases {
+      let loop = try EventLoop(name: "leaving-inside")
+      let (peer, other) = (Peer(), Peer())
+      let left = Signal()
+      let leave: @Sendable () -> Void = {
+        // It comes and goes, and its successor takes its place within the call.
+        peer.registration?.leave()
+        do { try other.join(loop, .anyPortV4) } catch { Issue.record(error) }
+        left.fire()
+      }
+      try await onLoop(loop) {
+        try peer.join(loop, .anyPortV4)
+        let address = try #require(peer.socket).localAddress
+        switch moment {
+        case .datagram: peer.onDatagram = { _, _, _ in leave() }
+        case .timeout: peer.onTimeout = { _, _ in leave() }
+        case .drain: peer.onDrain = { _ in leave() }
+        }
+        peer.deadline = moment == .timeout ? loop.now : nil
+        if moment == .datagram { peer.send(numbered(1, count: 10), to: address) }
+      }
+      #expect(await left.wait(), "\(moment)")
+      #expect(try await eventually(loop) { other.drains > 0 }, "\(moment)")
+      try await onLoop(loop) {
+        #expect(other.registration?.slot == peer.registration?.slot)
+        let (old, new) = (try #require(peer.socket).id, try #require(other.socket).id)
+        #expect(other.registration?.statistics(of: new) != nil)
+        #expect(other.registration?.statistics(of: old) == nil)
+      }
+      loop.shutdown()
+    }
+  }
+
+  // MARK: Touching from outside
+
+  @Test("a touch from any thread leads to a drain that sees what came before it")
+  func touchFromAnyThread() async throws {
+    let loop = try EventLoop(name: "touch")
+    let peer = Peer()
+    let tally = Tally()
+    let done = Signal()
+    let total = 40_000
+    let registration = try await onLoop(loop) {
+      try peer.join(loop)
+      peer.onDrain = { _ in
+        if tally.take(total) { done.fire() }
+      }
+      return try #require(peer.registration)
+    }
+    await withTaskGroup(of: Void.self) { group in
+      for _ in 0..<4 {
+        group.addTask {
+          for _ in 0..<(total / 4) {
+            tally.give()
+            registration.touchFromAnyThread()
+          }
+        }
+      }
+    }
+    #expect(await done.wait(), "the last touch is not lost")
+    try await onLoop(loop) { #expect(peer.drains <= total + 1) }
+    try await onLoop(loop) { registration.leave() }
+    registration.touchFromAnyThread()
+    loop.shutdown()
+  }
+
   @Test("a group hands its loops out in turn")
   func group() throws {
     let group = EventLoopGroup(count: 3)
@@ -343,6 +412,25 @@ struct EventLoopTests {
 }
 
 // MARK: -
+
+/// Counts what threads have given and what the loop has seen of it.
+private final class Tally: Sendable {
+  private struct State {
+    var given = 0
+    var seen = 0
+  }
+  private let state = Mutex(State())
+  func give() { state.withLock { $0.given += 1 } }
+
+  /// Sees all that was given: whether that completes `total`.
+  func take(_ total: Int) -> Bool {
+    state.withLock { state in
+      let before = state.seen
+      state.seen = state.given
+      return before < total && state.seen == total
+    }
+  }
+}
 
 /// What timers report, from the loop's thread to the test's.
 private final class Log: Sendable {

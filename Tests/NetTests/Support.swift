@@ -52,7 +52,7 @@ final class Peer: EventLoopParticipant, @unchecked Sendable {
   var deadline: Instant?
   var onDatagram: (Peer, RawSpan, Route) -> Void = { _, _, _ in }
   var onTimeout: (Peer, Instant) -> Void = { _, _ in }
-  var onBatch: (Peer) -> Void = { _ in }
+  var onDrain: (Peer) -> Void = { _ in }
   /// Datagrams waiting to be drained.
   var outbox: [(bytes: [UInt8], route: Route)] = []
   var nextOut = 0
@@ -74,7 +74,6 @@ final class Peer: EventLoopParticipant, @unchecked Sendable {
 
   func datagramsArrived(batch: borrowing ReceiveBatch, socket: SocketID, now: Instant) {
     batch.forEach { bytes, route in onDatagram(self, bytes, route) }
-    onBatch(self)
   }
 
   func timeout(now: Instant) {
@@ -84,6 +83,7 @@ final class Peer: EventLoopParticipant, @unchecked Sendable {
 
   func drain(into batch: inout TransmitBatch, now: Instant) -> Bool {
     drains += 1
+    onDrain(self)
     while nextOut < outbox.count {
       let (bytes, route) = outbox[nextOut]
       guard batch.hasRoom(for: bytes.count) else { return true }

@@ -123,6 +123,32 @@ struct TrafficTests {
     pair.end()
   }
 
+  @Test("closing a blocked socket lets its owner go on with its others")
+  func closeBlockedSocket() async throws {
+    let pair = try await Pair(.anyPortV4)
+    let (sender, receiver, address) = (pair.sender, pair.receiver, pair.receiverAddress)
+    let arrived = Signal()
+    let loop = pair.loops[0]
+    try await onLoop(pair.loops[1]) {
+      receiver.onDatagram = { _, bytes, _ in if number(of: bytes) == 2 { arrived.fire() } }
+    }
+    let blocked = try await onLoop(loop) {
+      let first = try #require(sender.socket)
+      loop.isolatedCore.socket(first.id)?.socket.simulatedFullBuffers = Int.max
+      sender.send(numbered(1, count: 100), to: address)
+      return first
+    }
+    #expect(try await eventually(loop) { sender.registration?.isBlocked == true })
+    try await onLoop(loop) {
+      sender.socket = try sender.registration?.openSocket(.anyPortV4)
+      sender.send(numbered(2, count: 100), to: address)
+      sender.registration?.closeSocket(blocked.id)
+      #expect(sender.registration?.isBlocked == false)
+    }
+    #expect(await arrived.wait())
+    pair.end()
+  }
+
   @Test("one that always has more to send takes turns with the others")
   func fairness() async throws {
     let loop = try EventLoop(name: "fair")
@@ -137,13 +163,19 @@ struct TrafficTests {
       modest.onTimeout = { _, _ in fired.fire() }
     }
     #expect(await fired.wait(), "timeouts come through")
-    // Jobs do, too; and in each turn the greedy one gets no more than its rounds.
+    // Jobs and drains of others do, too; and in each turn the greedy one gets no more than its rounds.
     let before = try await onLoop(loop) { (loop.statistics.turns, greedy.drains) }
-    for _ in 0..<20 { try await onLoop(loop) { modest.registration?.touch() } }
+    for _ in 0..<20 {
+      let drains = try await onLoop(loop) {
+        modest.registration?.touch()
+        return modest.drains
+      }
+      #expect(try await eventually(loop) { modest.drains > drains })
+    }
     let after = try await onLoop(loop) { (loop.statistics.turns, greedy.drains) }
     let turns = Int(after.0 - before.0)
+    #expect(turns > 0)
     #expect(after.1 - before.1 <= turns * EventLoopConfiguration().roundsPerTurn)
-    #expect(modest.drains > 10)
     try await onLoop(loop) { greedy.registration?.leave() }
     loop.shutdown()
   }
@@ -157,6 +189,38 @@ struct TrafficTests {
       sender.registration?.closeSocket(try #require(sender.socket).id)
     }
     #expect(try await eventually(loop) { loop.statistics.droppedWithoutSocket == 1 })
+    pair.end()
+  }
+
+  @Test("a datagram goes there and back between two sleeping loops")
+  func roundTrip() async throws {
+    let pair = try await Pair(.anyPortV4)
+    let (sender, receiver, address) = (pair.sender, pair.receiver, pair.receiverAddress)
+    let done = Signal()
+    let rounds = 5_000
+    let times = Mutex<[Interval]>([])
+    try await onLoop(pair.loops[1]) {
+      receiver.onDatagram = { peer, bytes, route in peer.send(bytes.copyBytes(), to: route.remote) }
+    }
+    try await onLoop(pair.loops[0]) {
+      var start = MonotonicClock.now()
+      var round = 0
+      sender.onDatagram = { peer, bytes, _ in
+        #expect(number(of: bytes) == round)
+        let now = MonotonicClock.now()
+        times.withLock { $0.append(now - start) }
+        start = now
+        round += 1
+        if round == rounds { done.fire() } else { peer.send(numbered(round, count: 64), to: address) }
+      }
+      sender.send(numbered(0, count: 64), to: address)
+    }
+    #expect(await done.wait())
+    let sorted = times.withLock { $0.sorted() }
+    try #require(sorted.count == rounds)
+    print(
+      "round trip of 64 bytes between two loops: p50 \(sorted[rounds / 2].nanoseconds / 1_000) µs, "
+        + "p99 \(sorted[rounds * 99 / 100].nanoseconds / 1_000) µs")
     pair.end()
   }
 
@@ -194,7 +258,7 @@ private struct Unchecked<Value>: @unchecked Sendable {
 }
 
 /// Always has more to send.
-private final class Endless: EventLoopParticipant, @unchecked Sendable {
+final class Endless: EventLoopParticipant, @unchecked Sendable {
   var registration: EventLoopRegistration?
   var route = Route(socket: SocketID(rawValue: 0), remote: .anyPortV4)
   let payload = numbered(0, count: 1_200)
@@ -222,7 +286,7 @@ private final class Endless: EventLoopParticipant, @unchecked Sendable {
   }
 }
 
-private final class Counting: EventLoopParticipant, @unchecked Sendable {
+final class Counting: EventLoopParticipant, @unchecked Sendable {
   let done = Signal()
   var enough = 0
   private var received = 0
