@@ -145,6 +145,7 @@ public final class EventLoop: SerialExecutor, Sendable {
 
   private func wait(_ core: LoopCore) -> Int {
     guard !core.hasWorkLeft else { return core.poller.poll() }
+    // No polling before the sleep: measured with 10 and 50 µs of it, round trips between two loops became slower.
     // Announce first, look afterwards: a job enqueued before the look is seen here, and one enqueued after it sees the
     // announcement. Both go through the lock, so there is no third order.
     isWaiting.store(true, ordering: .sequentiallyConsistent)

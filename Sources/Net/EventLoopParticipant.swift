@@ -4,7 +4,8 @@ import Synchronization
 package import Wire
 
 /// An object that the loop drives, as a peer connection. The loop calls it on its own thread only, so an actor with the
-/// loop as its executor enters through `assumeIsolated`.
+/// loop as its executor enters through `assumeIsolated`. That door costs 150 to 300 ns and an allocation each time, which
+/// is why there is one call per batch and not per datagram; a plain class that only the loop's thread touches costs 20 ns.
 ///
 /// The order in a turn: datagrams, timeouts, jobs, and then one `drain` for each participant that any of these touched.
 /// `deadline` is read after each drain, and at no other time.

@@ -258,7 +258,7 @@ private struct Unchecked<Value>: @unchecked Sendable {
 }
 
 /// Always has more to send.
-final class Endless: EventLoopParticipant, @unchecked Sendable {
+private final class Endless: EventLoopParticipant, @unchecked Sendable {
   var registration: EventLoopRegistration?
   var route = Route(socket: SocketID(rawValue: 0), remote: .anyPortV4)
   let payload = numbered(0, count: 1_200)
@@ -286,7 +286,7 @@ final class Endless: EventLoopParticipant, @unchecked Sendable {
   }
 }
 
-final class Counting: EventLoopParticipant, @unchecked Sendable {
+private final class Counting: EventLoopParticipant, @unchecked Sendable {
   let done = Signal()
   var enough = 0
   private var received = 0
