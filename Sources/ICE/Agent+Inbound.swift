@@ -136,14 +136,15 @@ extension ICEAgent {
     // Once concluded, only a nomination is news.
     guard selected == nil || nominates else { return }
     guard let index = learnPair(check.route, priority: check.priority) else { return }
-    switch checkList[index].state {
-    case .succeeded:
+    if checkList[index].state == .succeeded, !isStale(checkList[index], now: now) {
       if nominates { accept(nomination: index, now: now) }
-    case .waiting, .inProgress, .failed:
-      if nominates { checkList[index].isNominatedByPeer = true }
-      supersedeChecks(on: check.route)
-      checkList.trigger(index)
+      return
     }
+    // The selected pair is renewed by consent checks alone.
+    guard check.route != selected else { return }
+    if nominates { checkList[index].isNominatedByPeer = true }
+    supersedeChecks(on: check.route)
+    checkList.trigger(index)
   }
 
   // MARK: Answers

@@ -55,6 +55,20 @@ extension ICEAgent {
 
   // MARK: Consent
 
+  /// Whether this working pair was confirmed too long ago to be sent on: it needs a new check first.
+  func isStale(_ pair: CandidatePair, now: Instant) -> Bool {
+    pair.confirmedAt.map { $0 + configuration.consentExpiry <= now } ?? true
+  }
+
+  /// Consent is asked for on one route only, so that of the others runs out while nomination takes its time.
+  mutating func recheckStalePairs(now: Instant) {
+    guard selected == nil else { return }
+    for index in checkList.pairs.indices {
+      let pair = checkList[index]
+      if pair.state == .succeeded, pair.route != consent?.route, isStale(pair, now: now) { checkList.trigger(index) }
+    }
+  }
+
   /// Consent is asked for on the route in use, also before nomination: the peer may take its time with that.
   mutating func followSendRoute(now: Instant) {
     let route = sendRoute
@@ -64,6 +78,8 @@ extension ICEAgent {
       Consent(
         route: pair.route, confirmedAt: pair.confirmedAt ?? now, configuration: configuration, random: &random)
     }
+    // A route confirmed some seconds ago is due at once.
+    askForConsentIfDue(now: now)
   }
 
   mutating func checkConsent(now: Instant) {
@@ -73,10 +89,13 @@ extension ICEAgent {
       return
     }
     self.consent?.handleTimeout(now: now)
-    if consent.nextCheck <= now, let pair = checkList.pair(consent.route) {
-      begin(.consent, pair, now: now)
-      self.consent?.checkSent(now: now, random: &random)
-    }
+    askForConsentIfDue(now: now)
+  }
+
+  private mutating func askForConsentIfDue(now: Instant) {
+    guard let consent, consent.nextCheck <= now, let pair = checkList.pair(consent.route) else { return }
+    begin(.consent, pair, now: now)
+    self.consent?.checkSent(now: now, random: &random)
   }
 
   /// Nothing may be sent on this route any more. Another working route may serve before nomination; after it, the

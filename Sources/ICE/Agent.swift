@@ -161,6 +161,7 @@ package struct ICEAgent: ~Copyable {
       checkingSince = now
       handleEarlyChecks(now: now)
     }
+    recheckStalePairs(now: now)
     nominateIfDue(now: now)
     followSendRoute(now: now)
     scheduleChecks(now: now)

@@ -77,8 +77,9 @@ package struct ICECandidate: Hashable, Sendable {
   package static func pairPriority(controlling: UInt32, controlled: UInt32) -> UInt64 {
     let low = UInt64(min(controlling, controlled))
     let high = UInt64(max(controlling, controlled))
-    // The maximum, both 0xffffffff, is below 2^64.
-    return low << 32 &+ 2 &* high &+ (controlling > controlled ? 1 : 0)
+    // Priorities of candidates stay below 2^31, but a PRIORITY attribute may claim 2^32 - 1; two of these exceed 64 bits.
+    let (sum, overflow) = (low << 32).addingReportingOverflow(2 * high + (controlling > controlled ? 1 : 0))
+    return overflow ? .max : sum
   }
 }
 

@@ -15,7 +15,8 @@ import Wire
     world.exchangeCredentials()
     for port in 0..<1_000 {
       let candidate = ICECandidate(
-        foundation: "1", priority: 2_130_706_431, address: .ip(try address("203.0.113.9:\(10_000 + port)")), kind: .host)
+        foundation: "1", priority: 2_130_706_431, address: .ip(try address("203.0.113.9:\(10_000 + port)")), kind: .host
+      )
       world.left.addRemoteCandidate(candidate, now: world.now)
     }
     #expect(world.left.checkList.pairs.count == 100)

@@ -129,12 +129,17 @@ struct World: ~Copyable {
   }
 
   private mutating func deliver(_ datagram: Datagram) {
-    for (side, own) in sockets where side != datagram.from {
-      for (id, address) in own where (translations[address] ?? address) == datagram.destination {
-        let route = Route(socket: id, remote: datagram.source)
-        inject(datagram.bytes, to: side, route: route)
-      }
+    guard let (side, socket) = receiver(of: datagram) else { return }
+    inject(datagram.bytes, to: side, route: Route(socket: socket, remote: datagram.source))
+  }
+
+  private func receiver(of datagram: Datagram) -> (Side, SocketID)? {
+    let side: Side = datagram.from == .left ? .right : .left
+    for (id, address) in sockets[side, default: [:]] {
+      let isLinkLocal = address.ip.isLinkLocal && address.withoutZone == datagram.destination.withoutZone
+      if isLinkLocal || (translations[address] ?? address) == datagram.destination { return (side, id) }
     }
+    return nil
   }
 
   mutating func inject(_ bytes: [UInt8], to side: Side, route: Route) {
@@ -159,7 +164,7 @@ struct World: ~Copyable {
     var datagram = Datagram(
       at: now, from: side, source: translations[address] ?? address, destination: route.remote, bytes: bytes)
     sent.append(datagram)
-    guard !isBlocked(datagram) else { return }
+    guard !isBlocked(datagram), receiver(of: datagram) != nil else { return }
     var copies = random.next() % 1_000 < duplicatePerMille ? 2 : 1
     if random.next() % 1_000 < lossPerMille { copies -= 1 }
     for _ in 0..<copies {

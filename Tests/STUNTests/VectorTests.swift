@@ -77,10 +77,12 @@ import Wire
   @Test func messageTypes() throws {
     var count = 0
     for line in try Vectors.text(HexBlock.malformedFile).split(separator: "\n") where line.contains(" -> request ") {
-      let numbers = line.split(separator: " ").compactMap { $0.hasPrefix("0x") ? UInt16($0.dropFirst(2), radix: 16) : nil }
+      let words = line.split(separator: " ").filter { $0.hasPrefix("0x") }
+      let numbers = words.compactMap { UInt16($0.dropFirst(2), radix: 16) }
       try #require(numbers.count == 5)
       let method = try #require(STUNMethod(rawValue: numbers[0]))
-      for (messageClass, type) in zip([STUNClass.request, .indication, .successResponse, .errorResponse], numbers[1...]) {
+      let classes = [STUNClass.request, .indication, .successResponse, .errorResponse]
+      for (messageClass, type) in zip(classes, numbers[1...]) {
         #expect(STUNHeader(messageClass, method, id: TransactionID(high: 0, low: 0)).type == type)
         let (readClass, readMethod) = try #require(STUNHeader.split(type: type))
         #expect(readClass == messageClass)

@@ -152,7 +152,9 @@ import Wire
   @Test func unknownRequiredTypesAreCapped() throws {
     let bytes = try collectBytes(capacity: 4_000) { (out) throws(STUNEncodingError) in
       let writer = try STUNWriter(STUNHeader(.request, id: id), into: &out)
-      for type in 0..<500 { try writer.attribute(.init(rawValue: UInt16(0x7000 + type)), [UInt8]().rawSpan, into: &out) }
+      for type in 0..<500 {
+        try writer.attribute(.init(rawValue: UInt16(0x7000 + type)), [UInt8]().rawSpan, into: &out)
+      }
     }
     #expect(try Summary(bytes).unknownRequired.count == STUNMessage.maximumUnknownTypes)
   }
