@@ -45,7 +45,8 @@ package enum Negotiation {
     _ local: LocalDescription, following previous: SDPDocument? = nil
   ) throws(SDPError) -> SDPDocument {
     var sections = previous?.sections.map(\.rejected) ?? []
-    let index = previous?.sections.firstIndex(where: \.isData) ?? sections.count
+    let index =
+      previous?.dataSectionIndex ?? previous?.sections.firstIndex(where: \.isData) ?? sections.count
     let mid = previous.flatMap { $0.sections.indices.contains(index) ? $0.sections[index].mid : nil } ?? "0"
     let section = try dataSection(
       like: SDPSection(

@@ -235,6 +235,10 @@ import Testing
     let offer = try parse(Sample.chromiumOffer + second[start...]).get()
     let answer = try Negotiation.answer(to: offer, try Sample.local())
     #expect(answer.sections.map(\.port) == [9, 0])
+    let refused = Sample.chromiumOffer.replacing("application 9", with: "application 0")
+    let other = try Negotiation.answer(to: try parse(refused + second[start...]).get(), try Sample.local())
+    #expect(other.sections.map(\.port) == [0, 9])
+    #expect(try Negotiation.offer(try Sample.local(), following: other).sections.map(\.port) == [0, 9])
   }
 
   @Test("the role: active unless the offer or a living association says otherwise")
