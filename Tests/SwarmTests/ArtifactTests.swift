@@ -36,7 +36,7 @@ import Wire
   func whole(size: Int) throws {
     let bytes = content(size)
     let (world, nodes, z) = try world(bytes, seed: UInt64(size))
-    let transfer = try z.machine.request(id, now: world.now)
+    let transfer = try z.machine.request(id, now: world.now).transfer
     #expect(world.run { z.downloads[transfer] != nil })
     #expect(z.downloads[transfer] == .success(describe(id, bytes)))
     #expect(z.received[transfer] ?? [] == bytes)
@@ -49,7 +49,7 @@ import Wire
   func window() throws {
     let bytes = content(8 << 20)
     let (world, _, z) = try world(bytes)
-    let transfer = try z.machine.request(id, now: world.now)
+    let transfer = try z.machine.request(id, now: world.now).transfer
     #expect(world.run { z.downloads[transfer] != nil })
     #expect(z.received[transfer] == bytes)
     let headers = 32 * BulkFrame.headerBytes + 200  // and a few acknowledgements
@@ -69,7 +69,7 @@ import Wire
       losses += 1
       return true
     }
-    let transfer = try z.machine.request(id, now: world.now)
+    let transfer = try z.machine.request(id, now: world.now).transfer
     #expect(world.run { z.downloads[transfer] != nil })
     #expect(z.downloads[transfer]?.success != nil, "seed \(seed)")
     #expect(z.received[transfer] == bytes, "seed \(seed)")
@@ -79,7 +79,7 @@ import Wire
   func movesOn() throws {
     let bytes = content(4_000_000)
     let (world, _, z) = try world(bytes, sources: ["a", "b"])
-    let transfer = try z.machine.request(id, now: world.now)
+    let transfer = try z.machine.request(id, now: world.now).transfer
     #expect(world.run { z.received[transfer]?.count ?? 0 > 1_000_000 })
     world.removeNode("peer_a")
     #expect(world.run { z.downloads[transfer] != nil })
@@ -90,7 +90,7 @@ import Wire
   @Test func senderLeaves() throws {
     let bytes = content(4_000_000)
     let (world, nodes, z) = try world(bytes)
-    let transfer = try z.machine.request(id, now: world.now)
+    let transfer = try z.machine.request(id, now: world.now).transfer
     #expect(world.run { z.received[transfer]?.count ?? 0 > 1_000_000 })
     world.disconnect("peer_a", "peer_z")
     #expect(z.downloads[transfer] == .failure(.peerLeft("peer_a")))
@@ -103,7 +103,7 @@ import Wire
     let bytes = content(200_000)
     let (world, nodes, z) = try world(bytes)
     nodes[0].files[id]?[123_456] ^= 1
-    let transfer = try z.machine.request(id, now: world.now)
+    let transfer = try z.machine.request(id, now: world.now).transfer
     #expect(world.run { z.downloads[transfer] != nil })
     #expect(z.downloads[transfer] == .failure(.hashMismatch))
   }
@@ -113,12 +113,12 @@ import Wire
     let bytes = content(900_000)
     let (world, nodes, z) = try world(bytes, sources: ["a", "b"])
     nodes[0].readLimit = 300_000
-    let transfer = try z.machine.request(id, now: world.now)
+    let transfer = try z.machine.request(id, now: world.now).transfer
     #expect(world.run { z.downloads[transfer] != nil })
     #expect(z.received[transfer] == bytes)
 
     nodes[1].readLimit = 300_000
-    let second = try z.machine.request(id, from: "peer_b", now: world.now)
+    let second = try z.machine.request(id, from: "peer_b", now: world.now).transfer
     #expect(world.run { z.downloads[second] != nil })
     #expect(z.downloads[second] == .failure(.refused(reason: "Unreadable")))
   }
@@ -128,7 +128,7 @@ import Wire
     let (world, _, z) = try world(content(500_000))
     world.drops = { message, from in if case .binary = message.content { from == "peer_a" } else { false } }
     let start = world.now
-    let transfer = try z.machine.request(id, now: start)
+    let transfer = try z.machine.request(id, now: start).transfer
     #expect(world.run { z.downloads[transfer] != nil })
     #expect(z.downloads[transfer] == .failure(.timedOut))
     #expect(world.now - start == SwarmLimits.downloadPatience * Int64(SwarmLimits.maximumRequests))
@@ -143,14 +143,14 @@ import Wire
     let world = World(seed: 3, [a, z])
     world.connect("peer_a", "peer_z", bulk: false)
     _ = world.run { z.connected.count == 1 }
-    let transfer = try z.machine.request(id, now: world.now)
+    let transfer = try z.machine.request(id, now: world.now).transfer
     #expect(world.run { z.downloads[transfer] != nil })
     #expect(z.received[transfer] == bytes)
   }
 
   @Test func cancelled() throws {
     let (world, nodes, z) = try world(content(4_000_000))
-    let transfer = try z.machine.request(id, now: world.now)
+    let transfer = try z.machine.request(id, now: world.now).transfer
     #expect(world.run { z.received[transfer]?.count ?? 0 > 500_000 })
     z.machine.cancel(transfer)
     #expect(world.run { nodes[0].uploadsEnded == 1 })
@@ -202,7 +202,7 @@ import Wire
   func hostileFrames() throws {
     let bytes = content(500_000)
     let (world, nodes, z) = try world(bytes, sources: ["a", "b"])
-    let transfer = try z.machine.request(id, from: "peer_a", now: world.now)
+    let transfer = try z.machine.request(id, from: "peer_a", now: world.now).transfer
     func inject(_ frame: BulkFrame, _ data: [UInt8], as peer: PeerID = "peer_b") {
       z.machine.handle(.binary(frame.bytes(data: data)), from: peer, lane: .bulk, now: world.now)
     }
@@ -226,7 +226,7 @@ import Wire
     #expect(world.run { z.downloads[transfer] != nil })
     #expect(z.received[transfer] == bytes)
     // An acknowledgement of what was never sent.
-    let upload = try z.machine.request(id, from: "peer_a", now: world.now)
+    let upload = try z.machine.request(id, from: "peer_a", now: world.now).transfer
     #expect(world.run { nodes[0].machine.uploads[upload] != nil })
     let early = BulkFrame(kind: .acknowledgement, transfer: upload, offset: 499_999_999)
     nodes[0].machine.handle(.binary(early.bytes()), from: "peer_z", lane: .bulk, now: world.now)
@@ -240,7 +240,9 @@ import Wire
     #expect(throws: ArtifactError.unknownArtifact) { try z.machine.request("/other", now: world.now) }
     #expect(throws: ArtifactError.unknownArtifact) { try z.machine.request(id, from: "peer_q", now: world.now) }
     var transfers: [UInt64] = []
-    for _ in 0...SwarmLimits.maximumUploadsPerPeer { transfers.append(try z.machine.request(id, now: world.now)) }
+    for _ in 0...SwarmLimits.maximumUploadsPerPeer {
+      transfers.append(try z.machine.request(id, now: world.now).transfer)
+    }
     #expect(world.run { z.downloads.count == 1 })
     #expect(z.downloads.values.first == .failure(.refused(reason: "Busy")))
     #expect(nodes[0].machine.uploads.count == SwarmLimits.maximumUploadsPerPeer)

@@ -23,6 +23,8 @@ package struct PeerRecord: Sendable {
   /// Its first sync has come, or is not waited for: users have been told of it.
   var isIntroduced = false
   package internal(set) var offers: [String: ArtifactDescription] = [:]
+  /// The signalling server has lost it: either it is gone, or only its connection to the server is.
+  var isOrphan = false
   var lastHeard: Instant
   var nextProbe: Instant
   /// From when on all knowledge may be sent to it again.
@@ -39,6 +41,14 @@ package struct PeerRecord: Sendable {
     lastHeard = now
     nextProbe = now + SwarmLimits.probeInterval
     nextSync = now
+  }
+
+  /// How long it may say nothing before its connection counts as dead.
+  var silenceLimit: Interval { isOrphan ? SwarmLimits.orphanSilenceLimit : SwarmLimits.silenceLimit }
+
+  var probeInterval: Interval {
+    if isOrphan { return SwarmLimits.orphanProbeInterval }
+    return dialect == .bare ? SwarmLimits.bareProbeInterval : SwarmLimits.probeInterval
   }
 
   /// The consensus messages exist in our dialect and in profile A.

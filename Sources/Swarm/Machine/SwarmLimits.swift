@@ -60,6 +60,9 @@ public enum SwarmLimits {
   static let probeInterval = Interval.seconds(15)
   static let bareProbeInterval = Interval.seconds(20)
   static let silenceLimit = Interval.seconds(60)
+  /// The same for a peer that has left the signalling server.
+  static let orphanProbeInterval = Interval.seconds(5)
+  static let orphanSilenceLimit = Interval.seconds(15)
   /// All knowledge is sent to a peer that asks for it at most so often; in between only our capabilities.
   static let syncInterval = Interval.seconds(5)
   /// Without a chunk for so long, the request is repeated from where it stopped.

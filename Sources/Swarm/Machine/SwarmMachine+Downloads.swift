@@ -34,7 +34,8 @@ extension SwarmMachine {
 
   /// Starts to fetch the artifact from `source`, or else from the first connected peer that offers it;
   /// `downloadFinished` with the returned number ends it.
-  package mutating func request(_ id: String, from source: PeerID? = nil, now: Instant) throws(ArtifactError) -> UInt64
+  package mutating func request(_ id: String, from source: PeerID? = nil, now: Instant) throws(ArtifactError)
+    -> (transfer: UInt64, artifact: ArtifactDescription)
   {
     guard downloads.count < SwarmLimits.maximumDownloads else { throw .tooMany }
     let candidates = source.map { [$0] } ?? peersInOrder
@@ -47,7 +48,7 @@ extension SwarmMachine {
       artifact: artifact, peer: peer, deadline: now + SwarmLimits.downloadPatience)
     // Nothing has to be asked for when there is nothing: the receiver knows the hash of no bytes.
     if artifact.size == 0 { verify(transfer) } else { postRequest(transfer) }
-    return transfer
+    return (transfer, artifact)
   }
 
   /// The user does not want it any more, or cannot store it.

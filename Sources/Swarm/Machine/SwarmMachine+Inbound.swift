@@ -87,17 +87,11 @@ extension SwarmMachine {
 
   /// Asks a quiet peer for an answer, in the form its dialect answers to (WIRE §6.4).
   mutating func probe(_ peer: PeerID, now: Instant) {
-    switch peers[peer]?.dialect {
-    case nil: return
-    case .bare?:
-      peers[peer]?.nextProbe = now + SwarmLimits.bareProbeInterval
-      post(.syncRequest, [:], to: peer)
-    case .unknown?:
-      peers[peer]?.nextProbe = now + SwarmLimits.probeInterval
-      post(.syncRequest, [:], to: peer)
-    case .extended?, .enveloped?:
-      peers[peer]?.nextProbe = now + SwarmLimits.probeInterval
-      post(.ping, ["ts": .number(microseconds(now))], to: peer)
+    guard let record = peers[peer] else { return }
+    peers[peer]?.nextProbe = now + record.probeInterval
+    switch record.dialect {
+    case .bare, .unknown: post(.syncRequest, [:], to: peer)
+    case .extended, .enveloped: post(.ping, ["ts": .number(microseconds(now))], to: peer)
     }
   }
 

@@ -152,6 +152,13 @@ package struct SwarmMachine: ~Copyable {
     if record.isIntroduced { emit(.peerDisconnected(peer)) }
   }
 
+  /// The signalling server lost or found the peer. A lost one that answers nevertheless keeps its link.
+  package mutating func signalingChanged(_ peer: PeerID, isPresent: Bool, now: Instant) {
+    guard let record = peers[peer], record.isOrphan == isPresent else { return }
+    peers[peer]?.isOrphan = !isPresent
+    if !isPresent { probe(peer, now: now) }
+  }
+
   // MARK: In: time
 
   package mutating func handleTimeout(now: Instant) {
@@ -159,7 +166,7 @@ package struct SwarmMachine: ~Copyable {
     expireProposals(now: now)
     expireTransfers(now: now)
     for (peer, record) in peers {
-      if record.lastHeard + SwarmLimits.silenceLimit <= now {
+      if record.lastHeard + record.silenceLimit <= now {
         peers[peer]?.lastHeard = now
         emit(.peerSilent(peer))
       }
@@ -171,7 +178,7 @@ package struct SwarmMachine: ~Copyable {
   package var deadline: Instant? {
     var due: Instant?
     for record in peers.values {
-      due = earliest(due, earliest(record.nextProbe, record.lastHeard + SwarmLimits.silenceLimit))
+      due = earliest(due, earliest(record.nextProbe, record.lastHeard + record.silenceLimit))
     }
     for delegation in delegations.values { due = earliest(due, delegation.deadline) }
     for proposal in proposals.values { due = earliest(due, proposal.deadline) }
