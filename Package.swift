@@ -50,7 +50,7 @@ let package = Package(
     .target(name: "DTLS", dependencies: ["Wire", "Digest", "COpenSSL"], swiftSettings: settings),
     .target(name: "SCTP", dependencies: ["Wire", "Digest", deque], swiftSettings: settings),
     .target(name: "DataChannel", dependencies: ["Wire", "SCTP", deque], swiftSettings: settings),
-    .target(name: "SDP", dependencies: ["Wire", "ICE", "DTLS"], swiftSettings: settings),
+    .target(name: "SDP", swiftSettings: settings),
     .target(
       name: "Peer", dependencies: ["Wire", "ICE", "DTLS", "SCTP", "DataChannel", "SDP", deque], swiftSettings: settings),
     .target(name: "Net", dependencies: ["Wire", "CPosix"], swiftSettings: settings),
@@ -58,11 +58,12 @@ let package = Package(
       name: "WebRTC",
       dependencies: ["Wire", "ICE", "DTLS", "SCTP", "DataChannel", "SDP", "Peer", "Net", deque, logging],
       swiftSettings: settings),
-    .target(name: "Signaling", swiftSettings: settings),
+    .target(name: "Signaling", dependencies: ["Wire", "Digest", deque], swiftSettings: settings),
     .target(
       name: "SignalingTransport",
       dependencies: [
-        "Signaling", logging, swarmOnly("NIOCore", "swift-nio"), swarmOnly("NIOPosix", "swift-nio"),
+        "Signaling", "Wire", "Digest", deque, logging, swarmOnly("NIOCore", "swift-nio"),
+        swarmOnly("NIOPosix", "swift-nio"),
         swarmOnly("NIOHTTP1", "swift-nio"), swarmOnly("NIOWebSocket", "swift-nio"),
         swarmOnly("NIOSSL", "swift-nio-ssl"),
       ], swiftSettings: settings),
@@ -92,9 +93,15 @@ let package = Package(
     .testTarget(name: "SCTPTests", dependencies: ["SCTP", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
       name: "DataChannelTests", dependencies: ["DataChannel", "SCTP", "TestSupport"], swiftSettings: testSettings),
-    .testTarget(name: "SDPTests", dependencies: ["SDP", "ICE", "DTLS", "TestSupport"], swiftSettings: testSettings),
+    .testTarget(name: "SDPTests", dependencies: ["SDP", "TestSupport"], swiftSettings: testSettings),
     .testTarget(name: "NetTests", dependencies: ["Net", "TestSupport"], swiftSettings: testSettings),
-    .testTarget(name: "SignalingTests", dependencies: ["Signaling", "TestSupport"], swiftSettings: testSettings),
+    .testTarget(
+      name: "SignalingTests", dependencies: ["Signaling", "Wire", "TestSupport"], swiftSettings: testSettings),
+    .testTarget(name: "WebRTCTests", dependencies: ["WebRTC", "Net", "TestSupport"], swiftSettings: testSettings),
+    .testTarget(
+      name: "SimulationTests",
+      dependencies: ["Simulation", "Peer", "DataChannel", "SCTP", "Wire", "TestSupport", "CVirtualClock"],
+      swiftSettings: testSettings),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -11,5 +11,69 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
+#include <sys/time.h>
+
+// A fresh key on the curve P-256; NULL when OpenSSL cannot make one.
+static inline EVP_PKEY *openssl_generate_p256(void) { return EVP_EC_gen("P-256"); }
+
+static inline int openssl_context_set_version(SSL_CTX *context, int version) {
+  return SSL_CTX_set_min_proto_version(context, version) == 1 && SSL_CTX_set_max_proto_version(context, version) == 1;
+}
+
+static inline int openssl_context_set_groups(SSL_CTX *context, const char *names) {
+  return (int)SSL_CTX_set1_groups_list(context, names);
+}
+
+static inline void openssl_context_disable_session_cache(SSL_CTX *context) {
+  SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+}
+
+static inline void openssl_context_set_maximum_certificates(SSL_CTX *context, long byte_count) {
+  SSL_CTX_set_max_cert_list(context, byte_count);
+}
+
+// The path MTU is named by the caller; a data channel's session is neither renegotiated nor resumed.
+static inline void openssl_context_set_datagram_options(SSL_CTX *context) {
+  SSL_CTX_set_options(context, SSL_OP_NO_QUERY_MTU | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_TICKET |
+                                   SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
+}
+
+// A read takes the whole datagram at once, as DTLS must.
+static inline void openssl_context_set_read_ahead(SSL_CTX *context) { SSL_CTX_set_read_ahead(context, 1); }
+
+// Empties the calling thread's queue of errors. Looking first is what makes it cheap: clearing walks all 16 places.
+static inline void openssl_clear_errors(void) {
+  if (ERR_peek_error() != 0) ERR_clear_error();
+}
+
+// Whether a read may find something without another datagram.
+static inline int openssl_holds_records(SSL *ssl) { return SSL_pending(ssl) > 0 || SSL_has_pending(ssl) == 1; }
+
+// Whether the peer's keys are in use already, so that records of the next epoch are read at once instead of stored.
+static inline int openssl_awaits_finished(const SSL *ssl) {
+  OSSL_HANDSHAKE_STATE state = SSL_get_state(ssl);
+  return state == TLS_ST_CR_CHANGE || state == TLS_ST_SR_CHANGE;
+}
+
+// What the cipher in use adds to a plaintext: a tag of 16 bytes, and with AES-GCM a nonce of 8.
+static inline long openssl_protected_overhead(const SSL *ssl) {
+  const SSL_CIPHER *cipher = SSL_get_current_cipher(ssl);
+  return cipher != NULL && SSL_CIPHER_get_cipher_nid(cipher) == NID_chacha20_poly1305 ? 16 : 24;
+}
+
+// The largest datagram that OpenSSL writes, and with it the size of its buffer for outgoing records.
+static inline int openssl_set_datagram_size(SSL *ssl, long byte_count) {
+  return SSL_set_mtu(ssl, byte_count) > 0 && SSL_set_max_send_fragment(ssl, byte_count) == 1;
+}
+
+// Microseconds until the retransmission timer of DTLS runs out, or -1 when it does not run.
+static inline long long openssl_dtls_timeout(SSL *ssl) {
+  struct timeval left = {0, 0};
+  if (DTLSv1_get_timeout(ssl, &left) != 1) return -1;
+  return (long long)left.tv_sec * 1000000 + left.tv_usec;
+}
+
+// 1: the flight went out again; 0: the timer has not run out; negative: failed.
+static inline long openssl_dtls_handle_timeout(SSL *ssl) { return DTLSv1_handle_timeout(ssl); }
 
 #endif

@@ -23,6 +23,14 @@ public enum RandomSource: RandomNumberGenerator, Sendable {
     }
   }
 
+  /// An independent source for a part: the system's again, or a sequence of its own drawn from this one.
+  public mutating func split() -> RandomSource {
+    switch self {
+    case .system: .system
+    case .seeded: .seeded(state: next())
+    }
+  }
+
   public mutating func bytes(_ count: Int) -> [UInt8] {
     (0..<count).map { _ in UInt8(truncatingIfNeeded: next()) }
   }

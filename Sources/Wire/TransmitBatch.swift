@@ -3,9 +3,10 @@
 // Datagrams lie one after the other without gaps, so that a run of equal sizes on one route is one range of memory:
 // that is what UDP_SEGMENT wants.
 
-/// A bounded batch of datagrams, each with the route it leaves on.
+/// A bounded batch of datagrams, each with the route it leaves on. Sendable, because it is the only owner of its memory:
+/// an actor on the event loop takes it through its synchronous door.
 @safe
-public struct TransmitBatch: ~Copyable {
+public struct TransmitBatch: ~Copyable, @unchecked Sendable {
   public struct Datagram: Sendable {
     public var range: Range<Int>
     public var route: Route

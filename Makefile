@@ -1,0 +1,55 @@
+# What one types. Each target does its own set-up; `make` alone lists them.
+#
+#   make demo FILE=path PEERS=5     make fuzz SECONDS=60     make bench ARGS="rate --size 64"
+
+SHELL := /bin/bash
+FILE ?=
+PEERS ?=
+SECONDS ?= 20
+SEEDS ?= 1000
+ARGS ?=
+
+.PHONY: help setup build demo test interop fuzz lint bench clean
+
+help:
+	@echo "make demo      a swarm of three processes: join, connect, send a file, vote   [PEERS=n] [FILE=path]"
+	@echo "make test      every test, the simulation over 1,000 seeds, the consumer package   [SEEDS=n]"
+	@echo "make interop   data channels with headless Chromium, both roles"
+	@echo "make fuzz      every fuzz target for a while   [SECONDS=20]"
+	@echo "make lint      format, imports, clocks, and no warnings in a clean build"
+	@echo "make bench     throughput, rate, latency, set-up   [ARGS='rate --size 64']"
+	@echo "make build     release build of everything"
+
+setup:
+	@Scripts/setup
+
+build: setup
+	swift build -c release
+
+demo: setup
+	swift build -c release --product swarm
+	.build/release/swarm demo $(if $(PEERS),--peers $(PEERS)) $(if $(FILE),--file '$(FILE)')
+
+test:
+	@Scripts/setup python3
+	SEEDS=$(SEEDS) Scripts/test
+
+interop:
+	@Scripts/setup python3 chromium
+	swift build -c release --product swarm
+	Interop/chromium.py --swarm .build/release/swarm
+
+fuzz: setup
+	Scripts/fuzz $(SECONDS)
+
+lint:
+	@Scripts/setup python3
+	Scripts/lint
+
+bench:
+	@Scripts/setup python3
+	swift build -c release --product swarm
+	Scripts/bench $(ARGS)
+
+clean:
+	rm -rf .build Fuzz/.build Tests/ConsumerPackage/.build

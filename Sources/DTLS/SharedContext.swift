@@ -1,0 +1,128 @@
+// SharedContext.swift — the one SSL_CTX of the process: which parameters are offered, and the three callbacks through
+// which OpenSSL asks for bytes, for the length of a timer and for a verdict on the peer's certificate.
+//
+// Making an SSL_CTX costs more than a handshake's share of it, and nothing in it belongs to one connection: certificate,
+// role and fingerprints are set on each session.
+
+internal import COpenSSL
+
+@safe
+struct SharedContext: @unchecked Sendable {
+  let context: OpaquePointer
+  let method: OpaquePointer
+
+  static let result = Result<SharedContext, DTLSError> { () throws(DTLSError) in try SharedContext() }
+
+  private init() throws(DTLSError) {
+    openssl_clear_errors()
+    guard let method = unsafe BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "datagram"),
+      unsafe BIO_meth_set_read_ex(method, readDatagram) == 1,
+      unsafe BIO_meth_set_write_ex(method, writeDatagram) == 1,
+      unsafe BIO_meth_set_ctrl(method, controlDatagram) == 1,
+      let context = unsafe SSL_CTX_new(DTLS_method()),
+      unsafe openssl_context_set_version(context, DTLS1_2_VERSION) == 1,
+      unsafe SSL_CTX_set_cipher_list(context, Self.cipherSuites) == 1,
+      unsafe openssl_context_set_groups(context, Self.groups) == 1
+    else { throw .takeFromQueue() }  // once per process: what was made so far is not worth freeing
+    unsafe self.context = context
+    unsafe self.method = method
+    unsafe openssl_context_disable_session_cache(context)
+    unsafe openssl_context_set_maximum_certificates(context, Self.maximumCertificateBytes)
+    // No cookie is asked for, as RFC 6347 §4.2.1 allows: ICE has already proved that the peer is at its address.
+    unsafe openssl_context_set_datagram_options(context)
+    unsafe openssl_context_set_read_ahead(context)
+    unsafe SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nil)
+    unsafe SSL_CTX_set_cert_verify_callback(context, verifyCertificate, nil)
+  }
+
+  /// A session's SSL object with a BIO over `pipe` on both sides. It owns the BIO, and lends `pipe`.
+  func makeSession(over pipe: UnsafeMutablePointer<DatagramPipe>) -> OpaquePointer? {
+    guard let ssl = unsafe SSL_new(context) else { return nil }
+    guard let bio = unsafe BIO_new(method) else {
+      unsafe SSL_free(ssl)
+      return nil
+    }
+    unsafe BIO_set_data(bio, pipe)
+    unsafe BIO_set_init(bio, 1)
+    unsafe pipe.pointee.ssl = ssl
+    unsafe SSL_set_bio(ssl, bio, bio)
+    unsafe SSL_set_ex_data(ssl, Self.pipeIndex, pipe)
+    unsafe DTLS_set_timer_cb(ssl, nextTimerInterval)
+    return unsafe ssl
+  }
+
+  /// OpenSSL keeps slot 0 for the application.
+  fileprivate static let pipeIndex: CInt = 0
+
+  /// Forward secrecy and AEAD only. What WebRTC obliges everybody to have comes first (RFC 8827 §6.5); the RSA suites
+  /// serve peers whose certificate is not on an elliptic curve.
+  private static let cipherSuites =
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:"
+    + "ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-CHACHA20-POLY1305"
+  private static let groups = "X25519:P-256:P-384"
+
+  /// A chain with a few RSA certificates fits; OpenSSL reserves memory for what an unauthenticated fragment claims.
+  private static let maximumCertificateBytes = HandshakeFragment.maximumMessageLength
+}
+
+/// How long the retransmission timer runs: 50 ms first, which suits paths that ICE has found, then double each time.
+/// The longest interval keeps the 12 expiries after which OpenSSL gives up longer than `DTLSSession.handshakeLimit`.
+private let firstTimerMicroseconds: UInt32 = 50_000
+private let longestTimerMicroseconds: UInt32 = 5_000_000
+
+private func nextTimerInterval(_ ssl: OpaquePointer?, _ previous: UInt32) -> UInt32 {
+  previous == 0 ? firstTimerMicroseconds : min(previous &* 2, longestTimerMicroseconds)
+}
+
+private func pipe(of bio: OpaquePointer?) -> UnsafeMutablePointer<DatagramPipe>? {
+  unsafe BIO_get_data(bio)?.assumingMemoryBound(to: DatagramPipe.self)
+}
+
+private func readDatagram(
+  _ bio: OpaquePointer?, _ buffer: UnsafeMutablePointer<CChar>?, _ capacity: Int, _ count: UnsafeMutablePointer<Int>?
+) -> CInt {
+  unsafe BIO_clear_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_WRITE | BIO_FLAGS_IO_SPECIAL | BIO_FLAGS_SHOULD_RETRY)
+  let target = unsafe UnsafeMutableRawBufferPointer(start: buffer, count: capacity)
+  guard let read = unsafe pipe(of: bio)?.pointee.read(into: target) else {
+    unsafe BIO_set_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_SHOULD_RETRY)
+    return 0
+  }
+  unsafe count?.pointee = read
+  return 1
+}
+
+private func writeDatagram(
+  _ bio: OpaquePointer?, _ bytes: UnsafePointer<CChar>?, _ byteCount: Int, _ count: UnsafeMutablePointer<Int>?
+) -> CInt {
+  unsafe BIO_clear_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_WRITE | BIO_FLAGS_IO_SPECIAL | BIO_FLAGS_SHOULD_RETRY)
+  let datagram = unsafe UnsafeRawBufferPointer(start: bytes, count: byteCount)
+  guard unsafe pipe(of: bio)?.pointee.write(datagram) == true else { return 0 }
+  unsafe count?.pointee = byteCount
+  return 1
+}
+
+/// OpenSSL asks a datagram BIO about MTU, peers and timeouts; of all that only flushing means something here.
+private func controlDatagram(
+  _ bio: OpaquePointer?, _ command: CInt, _ number: Int, _ pointer: UnsafeMutableRawPointer?
+) -> Int {
+  command == BIO_CTRL_FLUSH ? 1 : 0
+}
+
+/// Takes the place of OpenSSL's chain building: the fingerprint decides, nothing else. Called while the handshake runs, in
+/// both roles, so that a peer with another certificate never gets a session.
+private func verifyCertificate(_ store: OpaquePointer?, _ unused: UnsafeMutableRawPointer?) -> CInt {
+  guard
+    let ssl = unsafe X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()),
+    let pipe = unsafe SSL_get_ex_data(OpaquePointer(ssl), SharedContext.pipeIndex)?
+      .assumingMemoryBound(to: DatagramPipe.self)
+  else { return 0 }
+  if let certificate = unsafe X509_STORE_CTX_get0_cert(store),
+    unsafe Fingerprint.matches(certificate, announced: pipe.pointee.remoteFingerprints)
+  {
+    unsafe X509_STORE_CTX_set_error(store, X509_V_OK)
+    return 1
+  }
+  unsafe pipe.pointee.peerCertificateMismatched = true
+  unsafe X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_REJECTED)
+  return 0
+}

@@ -1,0 +1,135 @@
+// Agent+Candidates.swift — candidates and credentials in, pairs out (RFC 8445 §5.1, §6.1.2; RFC 8838 §9, §10).
+
+package import Wire
+
+extension ICEAgent {
+  /// Adds a host candidate. Addresses added earlier are preferred, so the caller's order is the local preference
+  /// (RFC 8445 §5.1.2.1, RFC 8421 §4).
+  ///
+  /// - Returns: the candidate to signal to the peer.
+  package mutating func addLocalCandidate(_ address: SocketAddress, socket: SocketID) -> ICECandidate {
+    if let known = locals.first(where: { $0.address == address && $0.socket == socket }) { return known.candidate }
+    let preference = UInt16(max(65_535 - locals.count, 0))
+    let candidate = ICECandidate(
+      foundation: foundation(of: address.ip), priority: ICECandidate.priority(.host, localPreference: preference),
+      address: .ip(address.withoutZone), kind: .host, usernameFragment: localCredentials.usernameFragment)
+    let local = LocalCandidate(
+      candidate: candidate, address: address, socket: socket,
+      peerReflexivePriority: ICECandidate.priority(.peerReflexive, localPreference: preference))
+    locals.append(local)
+    if remote != nil, selected == nil, !hasEnded {
+      for remote in remotes { addPair(local, remote) }
+    }
+    return candidate
+  }
+
+  /// Host candidates share a foundation when they share the address (RFC 8445 §5.1.1.3).
+  private func foundation(of ip: IPAddress) -> String {
+    var distinct: [IPAddress] = []
+    for local in locals where !distinct.contains(local.address.ip) { distinct.append(local.address.ip) }
+    return String((distinct.firstIndex(of: ip) ?? distinct.count) + 1)
+  }
+
+  /// Takes the credentials that the peer signalled. They stay for the agent's life: an ICE restart is a new agent.
+  package mutating func setRemoteCredentials(_ credentials: ICECredentials) {
+    guard remote == nil, credentials.isWellFormed, !hasEnded else { return }
+    remote = RemoteCredentials(credentials, local: localCredentials)
+    // Candidates that came first and name another generation are none of this one.
+    let early = remotes
+    remotes = early.filter { isOfThisGeneration($0) }
+    statistics.ignoredCandidates += early.count - remotes.count
+    for candidate in remotes { addPairs(with: candidate) }
+  }
+
+  /// Takes a candidate that the peer signalled. One that cannot be used is counted and otherwise ignored.
+  package mutating func addRemoteCandidate(_ candidate: ICECandidate, now: Instant) {
+    guard !hasEnded else { return }
+    guard isUsable(candidate), remotes.count < ICELimits.remoteCandidates,
+      !remotes.contains(where: { $0.address == candidate.address })
+    else {
+      statistics.ignoredCandidates += 1
+      return
+    }
+    remotes.append(candidate)
+    lastCandidateAt = now
+    if remote != nil { addPairs(with: candidate) }
+    settle(now: now)
+  }
+
+  /// The peer has no more candidates to signal (RFC 8838 §14).
+  package mutating func endOfRemoteCandidates(now: Instant) {
+    remoteCandidatesHaveEnded = true
+    settle(now: now)
+  }
+
+  private func isUsable(_ candidate: ICECandidate) -> Bool {
+    guard candidate.transport == .udp, candidate.component == 1, isOfThisGeneration(candidate),
+      let address = candidate.socketAddress
+    else { return false }
+    return address.port != 0 && !address.ip.isUnspecified && !address.ip.isMulticast && !address.ip.isIPv4Mapped
+  }
+
+  private func isOfThisGeneration(_ candidate: ICECandidate) -> Bool {
+    guard let remote, let fragment = candidate.usernameFragment else { return true }
+    return fragment == remote.credentials.usernameFragment
+  }
+
+  private mutating func addPairs(with candidate: ICECandidate) {
+    guard selected == nil else { return }
+    for local in locals { addPair(local, candidate) }
+  }
+
+  private mutating func addPair(_ local: LocalCandidate, _ candidate: ICECandidate) {
+    guard let address = candidate.socketAddress, let route = local.route(to: address) else { return }
+    let pair = CandidatePair(route: route, local: local, remote: candidate, role: role)
+    guard let index = checkList.index(of: route) else {
+      insert(pair)
+      return
+    }
+    // The peer's check came before its candidate: now its kind and priority are known (RFC 8445 §7.3.1.3).
+    if checkList[index].isPeerReflexive {
+      checkList[index].remote = candidate
+      checkList[index].updatePriority(role: role)
+    }
+  }
+
+  /// The pair for a check that came in on `route`, made if it is new; nil when there is no room or no such socket.
+  mutating func learnPair(_ route: Route, priority: UInt32) -> Int? {
+    if let index = checkList.index(of: route) { return index }
+    guard let local = local(for: route) else { return nil }
+    let address = route.remote.withoutZone
+    let candidate =
+      remotes.first { $0.socketAddress == address }
+      ?? ICECandidate(
+        foundation: nextPeerReflexiveFoundation(), priority: priority, address: .ip(address), kind: .peerReflexive)
+    insert(CandidatePair(route: route, local: local, remote: candidate, role: role))
+    return checkList.index(of: route)
+  }
+
+  func local(for route: Route) -> LocalCandidate? {
+    locals.first { $0.socket == route.socket && $0.address.ip.isV4 == route.remote.ip.isV4 }
+  }
+
+  /// Differs from every other foundation (RFC 8445 §7.3.1.3).
+  mutating func nextPeerReflexiveFoundation() -> String {
+    peerReflexiveCount += 1
+    return "prflx\(peerReflexiveCount)"
+  }
+
+  private mutating func insert(_ pair: CandidatePair) {
+    switch checkList.insert(pair, inUse: sendRoute) {
+    case .inserted: break
+    case .replaced(let route):
+      transactions.removeAll { $0.route == route }
+      statistics.droppedPairs += 1
+    case .refused: statistics.droppedPairs += 1
+    }
+  }
+}
+
+extension IPAddress {
+  /// ::ffff:0:0/96 would leave as IPv4, past the family rules.
+  fileprivate var isIPv4Mapped: Bool {
+    if case .v6(0, let low, _) = self { low >> 32 == 0xffff } else { false }
+  }
+}

@@ -1,0 +1,186 @@
+// LoopCore+Sockets.swift — a loop's sockets: opening and closing, receiving, sending, and waiting while one is full.
+
+import Glibc
+import Wire
+
+/// A socket, who owns it, and what it could not send yet.
+final class BoundSocket {
+  let socket: UDPSocket
+  /// The owner's slot.
+  let owner: Int
+  /// Bounded by one drain: the owner is not drained again before these are gone.
+  var unsent = TransmitBatch(capacity: 0)
+  var nextUnsent = 0
+  var isBlocked = false
+
+  init(_ socket: UDPSocket, owner: Int) {
+    self.socket = socket
+    self.owner = owner
+  }
+}
+
+/// A place in the loop's table of sockets. Its generation is part of the `SocketID`, so that a datagram or an event for
+/// a socket that is closed does not reach the next one in its place.
+struct SocketSlot {
+  var bound: BoundSocket?
+  var generation: UInt32 = 0
+
+  static let indexBits: UInt32 = 20
+  static let maximumCount = 1 << 20  // as many as the index can name; file descriptors end earlier
+}
+
+extension LoopCore {
+  func openSocket(
+    _ address: SocketAddress, options: UDPSocketOptions, for registration: EventLoopRegistration
+  ) throws(NetError) -> EventLoopSocket {
+    guard isCurrent(registration) else { throw NetError("socket", code: ECANCELED) }
+    guard let index = freeSocketSlots.popLast() ?? newSocketSlot() else { throw NetError("socket", code: EMFILE) }
+    let id = SocketID(rawValue: sockets[index].generation << SocketSlot.indexBits | UInt32(index))
+    do throws(NetError) {
+      let socket = try UDPSocket(id: id, binding: address, options: options)
+      try poller.add(socket.descriptor, token: Poller.Token(rawValue: UInt64(id.rawValue)))
+      sockets[index].bound = BoundSocket(socket, owner: registration.slot)
+      members[registration.slot].sockets.append(id)
+      return EventLoopSocket(
+        id: id, localAddress: socket.localAddress, receiveBufferSize: socket.receiveBufferSize,
+        sendBufferSize: socket.sendBufferSize)
+    } catch {
+      freeSocketSlots.append(index)
+      throw error
+    }
+  }
+
+  private func newSocketSlot() -> Int? {
+    guard sockets.count < SocketSlot.maximumCount else { return nil }
+    sockets.append(SocketSlot())
+    return sockets.count - 1
+  }
+
+  func socket(_ id: SocketID) -> BoundSocket? {
+    let index = Int(id.rawValue & (1 << SocketSlot.indexBits - 1))
+    guard index < sockets.count, let bound = sockets[index].bound, bound.socket.id == id else { return nil }
+    return bound
+  }
+
+  func closeSocket(_ id: SocketID, of registration: EventLoopRegistration) {
+    guard isCurrent(registration), let bound = socket(id), bound.owner == registration.slot else { return }
+    members[bound.owner].sockets.removeAll { $0 == id }
+    if bound.isBlocked { unblock(bound) }
+    release(id)
+  }
+
+  /// Closes a socket whose owner no longer lists it, or is about to be forgotten.
+  func release(_ id: SocketID) {
+    guard let bound = socket(id) else { return }
+    poller.remove(bound.socket.descriptor)
+    let index = Int(id.rawValue & (1 << SocketSlot.indexBits - 1))
+    sockets[index].bound = nil
+    sockets[index].generation = (sockets[index].generation + 1) & (1 << (32 - SocketSlot.indexBits) - 1)
+    freeSocketSlots.append(index)
+  }
+
+  // MARK: In
+
+  /// Handles the first `count` of the poller's events.
+  func handleReady(_ count: Int) {
+    for index in 0..<count {
+      let event = poller.event(index)
+      guard event.token != .wake, event.token != .timer,
+        let bound = socket(SocketID(rawValue: UInt32(truncatingIfNeeded: event.token.rawValue)))
+      else { continue }
+      if event.isWritable { flush(bound) }
+      if event.isReadable { receive(bound) }
+    }
+  }
+
+  /// Hands one batch to the owner. What is left is reported again in the next turn: sockets take turns, too.
+  private func receive(_ bound: BoundSocket) {
+    _ = bound.socket.receive(into: &receiveBatch)
+    guard !receiveBatch.isEmpty, let participant = members[bound.owner].participant else { return }
+    touch(bound.owner)
+    participant.datagramsArrived(batch: receiveBatch, socket: bound.socket.id, now: now)
+  }
+
+  // MARK: Out
+
+  /// Sends what the last drain wrote, and empties the batch.
+  func transmit() {
+    let datagrams = transmitBatch.datagrams
+    var start = 0
+    while start < datagrams.count {
+      let id = datagrams[start].route.socket
+      var end = start + 1
+      while end < datagrams.count, datagrams[end].route.socket == id { end += 1 }
+      transmit(start..<end, through: id)
+      start = end
+    }
+    transmitBatch.removeAll()
+  }
+
+  private func transmit(_ range: Range<Int>, through id: SocketID) {
+    guard let bound = socket(id) else {
+      statistics.droppedWithoutSocket += UInt64(range.count)
+      return
+    }
+    var next = range.lowerBound
+    // What is kept goes first.
+    if !bound.isBlocked { next = bound.socket.send(transmitBatch, range, through: &sendArena) }
+    if next < range.upperBound { keep(next..<range.upperBound, for: bound) }
+  }
+
+  private func keep(_ range: Range<Int>, for bound: BoundSocket) {
+    if !bound.isBlocked {
+      guard watchWritable(true, bound) else {
+        statistics.droppedUnsent += UInt64(range.count)
+        return
+      }
+      bound.isBlocked = true
+      bound.unsent = TransmitBatch(capacity: configuration.transmitCapacity)
+      bound.nextUnsent = 0
+      members[bound.owner].blockedSockets += 1
+    }
+    for datagram in transmitBatch.datagrams[range] {
+      guard bound.unsent.hasRoom(for: datagram.range.count) else {
+        statistics.droppedUnsent += 1
+        continue
+      }
+      Self.copy(datagram, of: transmitBatch, to: &bound.unsent)
+    }
+  }
+
+  private static func copy(
+    _ datagram: TransmitBatch.Datagram, of batch: borrowing TransmitBatch, to other: inout TransmitBatch
+  ) {
+    let bytes = batch.bytes(of: datagram.range)
+    _ = other.append(maximum: bytes.byteCount) { out in
+      out.writeBytes(bytes)
+      return datagram.route
+    }
+  }
+
+  private func flush(_ bound: BoundSocket) {
+    guard bound.isBlocked else { return }
+    let count = bound.unsent.datagrams.count
+    bound.nextUnsent = bound.socket.send(bound.unsent, bound.nextUnsent..<count, through: &sendArena)
+    if bound.nextUnsent == count { unblock(bound) }
+  }
+
+  private func unblock(_ bound: BoundSocket) {
+    bound.isBlocked = false
+    bound.unsent = TransmitBatch(capacity: 0)
+    _ = watchWritable(false, bound)
+    members[bound.owner].blockedSockets -= 1
+    if members[bound.owner].blockedSockets == 0 { touch(bound.owner) }
+  }
+
+  private func watchWritable(_ isWatched: Bool, _ bound: BoundSocket) -> Bool {
+    do throws(NetError) {
+      let token = Poller.Token(rawValue: UInt64(bound.socket.id.rawValue))
+      try poller.watchWritable(isWatched, bound.socket.descriptor, token: token)
+      return true
+    } catch {
+      statistics.pollerErrors += 1
+      return false
+    }
+  }
+}

@@ -1,0 +1,95 @@
+// Connection+Inbound.swift — a datagram's way up: first byte → ICE, or DTLS → SCTP → channels → event.
+
+import DTLS
+import DataChannel
+import DequeModule
+import ICE
+import SCTP
+package import Wire
+
+extension Connection {
+  /// Takes one UDP payload. The owner drains once after the whole received batch.
+  package mutating func handle(_ datagram: RawSpan, route: Route, now: Instant) {
+    guard state != .closed else { return }
+    counters.datagramsReceived &+= 1
+    counters.bytesReceived &+= UInt64(datagram.byteCount)
+    switch PacketKind(datagram) {
+    case .stun:
+      ice.handle(datagram, route: route, now: now)
+      advance(now: now)
+    case .dtls where hasSession && ice.isValidated(route):
+      handleDTLS(datagram, now: now)
+    case .dtls, .turnChannel, .rtp, .unknown:
+      // DTLS from an address that no check has validated never reaches OpenSSL.
+      counters.datagramsDropped &+= 1
+    }
+  }
+
+  private mutating func handleDTLS(_ datagram: RawSpan, now: Instant) {
+    dtls?.handle(datagram, now: now)
+    // A handshake message changes the session's state; so does the alert that ends it.
+    takeSessionEvents(now: now)
+    while Self.openNext(of: &dtls, through: &plaintext, for: &association, now: now) {}
+  }
+
+  private static func openNext(
+    of session: inout DTLSSession?, through plaintext: inout ScratchBuffer, for association: inout SCTPAssociation,
+    now: Instant
+  ) -> Bool {
+    let packet: Void? = plaintext.withBytes { out in
+      session?.readApplicationData(into: &out) ?? false
+    } read: { packet in
+      association.handle(packet, now: now)
+    }
+    return packet != nil
+  }
+
+  /// Moves every deadline that is due.
+  package mutating func handleTimeout(now: Instant) {
+    if let due = ice.deadline, due <= now { ice.handleTimeout(now: now) }
+    if let due = sessionDeadline, due <= now { dtls?.handleTimeout(now: now) }
+    if let due = association.deadline, due <= now { association.handleTimeout(now: now) }
+    advance(now: now)
+  }
+
+  /// When to come back at the latest; nil when nothing is pending.
+  package var deadline: Instant? {
+    if state == .closed || state == .failed { return nil }
+    return earliest(earliest(ice.deadline, sessionDeadline), association.deadline)
+  }
+
+  /// The next thing for the application, in the order it happened; nil when there is nothing.
+  package mutating func pollEvent(now: Instant) -> Event? {
+    while true {
+      if let event = events.popFirst() { return event }
+      if takeChannelEvent() { continue }
+      if let event = association.pollEvent() {
+        handle(event, now: now)
+      } else if let message = association.pollMessage() {
+        let byteCount = message.payload.count
+        if let delivery = channels.handle(message) {
+          // An empty message travels as one byte, which the application never sees and cannot give back.
+          let hidden = byteCount - delivery.payload.count
+          if hidden > 0 { association.releaseReceived(hidden, now: now) }
+          return .message(delivery.channel, isText: delivery.isText, payload: delivery.payload)
+        }
+        // A control message ends here; what it changes comes out of the channel table as events.
+        association.releaseReceived(byteCount, now: now)
+      } else {
+        return nil
+      }
+    }
+  }
+
+  private mutating func takeChannelEvent() -> Bool {
+    guard let event = channels.pollEvent() else { return false }
+    switch event {
+    case .opened(let channel): events.append(.channelOpened(channel))
+    case .incoming(let channel, let parameters): events.append(.incomingChannel(channel, parameters))
+    case .closing(let channel): events.append(.channelClosing(channel))
+    case .closed(let channel): events.append(.channelClosed(channel))
+    case .failed(let channel, let why): events.append(.channelFailed(channel, why))
+    }
+    return true
+  }
+}

@@ -1,0 +1,285 @@
+// Connection+Negotiation.swift — offers, answers and candidates (RFC 9429 §3–4), and what follows from them for ICE,
+// DTLS and SCTP.
+//
+// One generation of ICE credentials and one DTLS association per connection: a later offer may repeat them, not change
+// them.
+
+package import DTLS
+package import ICE
+import SCTP
+package import SDP
+package import Wire
+
+/// Which kind of description.
+package enum DescriptionKind: Sendable { case offer, answer }
+
+/// Why a description or candidate was refused. The connection is as it was before.
+package enum NegotiationError: Error, Hashable, Sendable, CustomStringConvertible {
+  case closed
+  /// The call does not fit the state of the negotiation.
+  case invalidState(String)
+  case invalidDescription(SDPError)
+  case invalidCandidate(String)
+  /// Well-formed, but asks for what this connection cannot do.
+  case unsupported(String)
+  case dtls(DTLSError)
+
+  package var description: String {
+    switch self {
+    case .closed: "the connection is closed"
+    case .invalidState(let why): why
+    case .invalidDescription(let error): "\(error)"
+    case .invalidCandidate(let why): why
+    case .unsupported(let why): why
+    case .dtls(let error): "\(error)"
+    }
+  }
+}
+
+/// Where the exchange of descriptions stands.
+struct NegotiationState {
+  enum Signaling: Equatable {
+    case stable
+    case haveLocalOffer(SDPDocument)
+    case haveRemoteOffer(SDPDocument)
+  }
+
+  let sessionID: UInt64
+  var signaling = Signaling.stable
+  /// The last description made by `createOffer` or `createAnswer`, which is the one that may be set.
+  var created: (kind: DescriptionKind, document: SDPDocument, text: String)?
+  var local: (kind: DescriptionKind, document: SDPDocument)?
+  var remote: RemoteDescription?
+  var localCandidates: [String] = []
+  var hasAllLocalCandidates = false
+
+  init(sessionID: UInt64) { self.sessionID = sessionID }
+
+  var dtlsRole: DTLSRole { remote?.localRole == .active ? .client : .server }
+  /// The role to keep when descriptions are exchanged again.
+  var keptRole: SDPRole? { remote?.localRole }
+}
+
+extension Connection {
+  // MARK: This side
+
+  package mutating func createOffer() throws(NegotiationError) -> String {
+    try checkOpen()
+    if case .haveRemoteOffer = negotiation.signaling {
+      throw .invalidState("the peer's offer is to be answered first")
+    }
+    do {
+      return try remember(.offer, try Negotiation.offer(try localParts(), following: negotiation.local?.document))
+    } catch {
+      throw .invalidDescription(error)
+    }
+  }
+
+  package mutating func createAnswer() throws(NegotiationError) -> String {
+    try checkOpen()
+    guard case .haveRemoteOffer(let offer) = negotiation.signaling else {
+      throw .invalidState("there is no offer to answer")
+    }
+    do {
+      let answer = try Negotiation.answer(
+        to: offer, try localParts(), keeping: answeringRole, following: negotiation.local?.document)
+      return try remember(.answer, answer)
+    } catch {
+      throw .invalidDescription(error)
+    }
+  }
+
+  /// Takes the description that `createOffer` or `createAnswer` made last.
+  package mutating func setLocalDescription(
+    _ kind: DescriptionKind, _ text: String, now: Instant
+  ) throws(NegotiationError) {
+    try checkOpen()
+    guard let created = negotiation.created, created.kind == kind, created.text == text else {
+      throw .unsupported("only the description made last by createOffer or createAnswer can be set")
+    }
+    switch (kind, negotiation.signaling) {
+    case (.offer, .stable), (.offer, .haveLocalOffer): negotiation.signaling = .haveLocalOffer(created.document)
+    case (.answer, .haveRemoteOffer): negotiation.signaling = .stable
+    default: throw .invalidState("this description does not fit what was set before")
+    }
+    negotiation.local = (kind, created.document)
+    if kind == .answer { startTransports(now: now) }
+  }
+
+  /// The local description with the candidates known by now; nil before one is set.
+  package var localDescription: (kind: DescriptionKind, text: String)? {
+    guard let (kind, document) = negotiation.local, let index = document.dataSectionIndex else { return nil }
+    var complete = document
+    let written = Set(document.sections[index].attributes.values("candidate"))
+    for candidate in negotiation.localCandidates.map({ String($0.dropFirst("candidate:".count)) })
+    where !written.contains(candidate) {
+      complete.sections[index].attributes.append(SDPAttribute("candidate", candidate))
+    }
+    if negotiation.hasAllLocalCandidates, !document.sections[index].attributes.contains(name: "end-of-candidates") {
+      complete.sections[index].attributes.append(SDPAttribute("end-of-candidates"))
+    }
+    // What was written once and only gained candidates of our own making can be written again.
+    guard case .success(let text) = Result(catching: { () throws(SDPError) in try complete.text() }) else { return nil }
+    return (kind, text)
+  }
+
+  /// The name of the data section, for candidates.
+  package var mid: String? {
+    guard let document = negotiation.local?.document, let index = document.dataSectionIndex else { return nil }
+    return document.sections[index].attributes.values("mid").first
+  }
+
+  /// The index of the data section, for candidates.
+  package var mediaIndex: Int? { negotiation.local?.document.dataSectionIndex }
+
+  /// Takes a socket of this host as a candidate.
+  package mutating func addLocalCandidate(_ address: SocketAddress, socket: SocketID, now: Instant) -> ICECandidate {
+    let candidate = ice.addLocalCandidate(address, socket: socket)
+    negotiation.localCandidates.append(candidate.sdpText)
+    advance(now: now)
+    return candidate
+  }
+
+  package mutating func endOfLocalCandidates(now: Instant) {
+    negotiation.hasAllLocalCandidates = true
+    advance(now: now)
+  }
+
+  private mutating func remember(_ kind: DescriptionKind, _ document: SDPDocument) throws(SDPError) -> String {
+    let text = try document.text()
+    negotiation.created = (kind, document, text)
+    return text
+  }
+
+  private func localParts() throws(SDPError) -> LocalDescription {
+    LocalDescription(
+      sessionID: negotiation.sessionID,
+      credentials: try SDPCredentials(
+        usernameFragment: ice.localCredentials.usernameFragment, password: ice.localCredentials.password),
+      fingerprints: [
+        try SDPFingerprint(
+          algorithm: identity.fingerprint.algorithm.rawValue, bytes: identity.fingerprint.bytes)
+      ],
+      candidates: negotiation.localCandidates, hasAllCandidates: negotiation.hasAllLocalCandidates,
+      sctpPort: configuration.sctp.sourcePort, maximumMessageSize: configuration.sctp.maximumIncomingMessageSize)
+  }
+
+  // MARK: The other side
+
+  package mutating func setRemoteDescription(
+    _ kind: DescriptionKind, _ text: String, now: Instant
+  ) throws(NegotiationError) {
+    try checkOpen()
+    let document: SDPDocument
+    do { document = try SDPDocument(parsing: text) } catch { throw .invalidDescription(error) }
+    switch (kind, negotiation.signaling) {
+    case (.offer, .stable), (.offer, .haveRemoteOffer), (.offer, .haveLocalOffer):
+      // An offer that meets ours takes its place: the implicit rollback of RFC 9429 §4.1.8.2.
+      let remote: RemoteDescription
+      do { remote = try Negotiation.read(offer: document, keeping: answeringRole) } catch {
+        throw .invalidDescription(error)
+      }
+      try apply(remote, isOffer: true, now: now)
+      negotiation.signaling = .haveRemoteOffer(document)
+    case (.answer, .haveLocalOffer(let offer)):
+      let remote: RemoteDescription
+      do { remote = try Negotiation.read(answer: document, to: offer, keeping: negotiation.keptRole) } catch {
+        throw .invalidDescription(error)
+      }
+      try apply(remote, isOffer: false, now: now)
+      negotiation.signaling = .stable
+      startTransports(now: now)
+    case (.answer, _): throw .invalidState("there is no offer of ours to answer")
+    }
+  }
+
+  /// Takes a candidate of the peer. One that names another generation is ignored.
+  package mutating func addRemoteCandidate(
+    _ text: String, usernameFragment: String? = nil, now: Instant
+  ) throws(NegotiationError) {
+    try checkOpen()
+    guard let remote = negotiation.remote else { throw .invalidState("the remote description is not set yet") }
+    var candidate: ICECandidate
+    do { candidate = try ICECandidate(parsing: text) } catch { throw .invalidCandidate("\(error)") }
+    let generation = candidate.usernameFragment ?? usernameFragment
+    guard generation == nil || generation == remote.data.credentials.usernameFragment else { return }
+    candidate.usernameFragment = nil
+    ice.addRemoteCandidate(candidate, now: now)
+    advance(now: now)
+  }
+
+  package mutating func endOfRemoteCandidates(now: Instant) {
+    ice.endOfRemoteCandidates(now: now)
+    advance(now: now)
+  }
+
+  /// The largest message that the peer accepts, in bytes.
+  package var maximumOutgoingMessageSize: Int {
+    negotiation.remote?.data.maximumMessageSize ?? configuration.sctp.maximumOutgoingMessageSize
+  }
+
+  private mutating func apply(
+    _ remote: RemoteDescription, isOffer: Bool, now: Instant
+  ) throws(NegotiationError) {
+    if let current = negotiation.remote, isSessionStarted || negotiation.signaling == .stable {
+      guard current.data.credentials == remote.data.credentials, current.localRole == remote.localRole else {
+        throw .unsupported("an ICE restart")
+      }
+      guard Set(current.data.fingerprints) == Set(remote.data.fingerprints) else {
+        throw .unsupported("another certificate for a connection that exists")
+      }
+    } else {
+      try prepareTransports(remote, isOffer: isOffer)
+    }
+    negotiation.remote = remote
+    for line in remote.data.candidates {
+      // A candidate of a kind that we cannot read is one that we cannot use: the others still serve.
+      guard case .success(let candidate) = Result(catching: { () throws(ICECandidateError) in
+        try ICECandidate(parsing: line)
+      }) else { continue }
+      ice.addRemoteCandidate(candidate, now: now)
+    }
+    if remote.data.hasAllCandidates { ice.endOfRemoteCandidates(now: now) }
+  }
+
+  /// Makes the layers that need to know the peer's half.
+  private mutating func prepareTransports(_ remote: RemoteDescription, isOffer: Bool) throws(NegotiationError) {
+    let fingerprints = remote.data.fingerprints.compactMap { fingerprint in
+      FingerprintAlgorithm(rawValue: fingerprint.algorithm).flatMap {
+        Fingerprint(algorithm: $0, bytes: fingerprint.bytes)
+      }
+    }
+    guard !fingerprints.isEmpty else { throw .unsupported("no fingerprint with a hash function that we know") }
+    do {
+      dtls = try DTLSSession(
+        identity: identity, role: remote.localRole == .active ? .client : .server, remoteFingerprints: fingerprints,
+        maximumDatagramSize: configuration.maximumDatagramSize)
+    } catch {
+      throw .dtls(error)
+    }
+    // The offerer controls, unless the other side only answers checks (RFC 8445 §6.1.1).
+    ice.setRole(isOffer && !remote.data.isLite ? .controlled : .controlling)
+    ice.setRemoteCredentials(
+      ICECredentials(
+        usernameFragment: remote.data.credentials.usernameFragment, password: remote.data.credentials.password))
+    var sctp = sctpConfiguration
+    sctp.destinationPort = remote.data.sctpPort
+    sctp.maximumOutgoingMessageSize = remote.data.maximumMessageSize
+    association = SCTPAssociation(configuration: sctp, random: random.split())
+  }
+
+  private mutating func startTransports(now: Instant) {
+    ice.start(now: now)
+    advance(now: now)
+  }
+
+  /// The role to keep while answering: of an association that exists, not of an offer that is being replaced.
+  private var answeringRole: SDPRole? {
+    if case .haveRemoteOffer = negotiation.signaling, !isSessionStarted { return nil }
+    return negotiation.keptRole
+  }
+
+  private func checkOpen() throws(NegotiationError) {
+    guard state != .closed, state != .failed else { throw .closed }
+  }
+}

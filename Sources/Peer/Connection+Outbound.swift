@@ -1,0 +1,120 @@
+// Connection+Outbound.swift — a message's way down: channel → SCTP → DTLS → batch; and the layers' own packets.
+
+import DTLS
+package import DataChannel
+import ICE
+package import SCTP
+package import Wire
+
+extension Connection {
+  /// Why a message was not taken.
+  package enum SendFailure: Error, Hashable, Sendable {
+    case channel(ChannelError)
+    case association(SCTPSendError)
+  }
+
+  // MARK: The application's calls
+
+  /// Opens a channel; it may carry messages once `.channelOpened` came.
+  package mutating func openChannel(_ parameters: ChannelParameters, now: Instant) throws(ChannelError) -> ChannelID {
+    try channels.open(parameters)
+  }
+
+  /// Queues a message for sending. When it does not fit, nothing of it is taken.
+  package mutating func send(
+    on channel: ChannelID, isText: Bool, payload: consuming [UInt8], now: Instant
+  ) throws(SendFailure) {
+    let message: OutgoingMessage
+    do { message = try channels.message(on: channel, payload: payload, isText: isText) } catch {
+      throw .channel(error)
+    }
+    do { try association.send(message, now: now) } catch { throw .association(error) }
+  }
+
+  /// Closes a channel once its queued messages are sent (RFC 8831 §6.7).
+  package mutating func closeChannel(_ channel: ChannelID) { channels.close(channel) }
+
+  /// The application has consumed this many bytes of messages; the window opens by as much.
+  package mutating func releaseReceived(_ byteCount: Int, now: Instant) {
+    association.releaseReceived(byteCount, now: now)
+  }
+
+  /// Payload bytes of this channel that wait for the network.
+  package func bufferedAmount(of channel: ChannelID) -> Int {
+    channels.stream(of: channel).map { association.bufferedAmount(stream: $0) } ?? 0
+  }
+
+  /// Ends everything. The peer is told by SCTP's ABORT and DTLS's close_notify: the owner transmits once more.
+  package mutating func close(now: Instant) {
+    guard state != .closed else { return }
+    association.abort(reason: "", now: now)
+    isClosing = true
+    end(as: .closed)
+  }
+
+  // MARK: The network
+
+  /// Fills the batch with datagrams.
+  ///
+  /// - Returns: whether more remain for another batch.
+  package mutating func pollTransmit(into batch: inout TransmitBatch, now: Instant) -> Bool {
+    carryChannelControl(now: now)
+    let maximum = configuration.maximumDatagramSize
+    while batch.hasRoom(for: maximum) {
+      let before = batch.byteCount
+      guard transmitOne(into: &batch, maximum: maximum, now: now) else { return false }
+      counters.datagramsSent &+= 1
+      counters.bytesSent &+= UInt64(batch.byteCount - before)
+    }
+    return true
+  }
+
+  /// ICE first, then the DTLS handshake, then SCTP; last words come last.
+  private mutating func transmitOne(into batch: inout TransmitBatch, maximum: Int, now: Instant) -> Bool {
+    if batch.append(maximum: maximum, { out in ice.pollTransmit(into: &out, now: now) }) { return true }
+    guard hasSession, let route = sendRoute else { return false }
+    if isSessionConnected {
+      let hasPacket = batch.append(maximum: maximum) { out in
+        Self.sealNext(of: &association, through: &plaintext, with: &dtls, into: &out, now: now) ? route : nil
+      }
+      if hasPacket { return true }
+      if isClosing { dtls!.close() }
+    }
+    return batch.append(maximum: maximum) { out in dtls!.pollTransmit(into: &out) ? route : nil }
+  }
+
+  /// Where this side's packets go: after the end, where they went last.
+  private var sendRoute: Route? {
+    if let lastRoute { return lastRoute }
+    return ice.sendRoute
+  }
+
+  private static func sealNext(
+    of association: inout SCTPAssociation, through plaintext: inout ScratchBuffer, with session: inout DTLSSession?,
+    into out: inout OutputRawSpan, now: Instant
+  ) -> Bool {
+    let isSealed = plaintext.withBytes { packet in
+      association.pollTransmit(into: &packet, now: now)
+    } read: { packet in
+      do {
+        try session?.seal(packet, into: &out)
+        return true
+      } catch {
+        // The session has ended and says why in its event.
+        return false
+      }
+    }
+    return isSealed == true
+  }
+
+  /// Hands what the channels themselves have to say to SCTP: OPEN, ACK, and resets behind the data.
+  private mutating func carryChannelControl(now: Instant) {
+    while let message = channels.pollSend(room: association.sendRoom) {
+      do { try association.send(message, now: now) } catch {
+        // There was room and the stream exists, so the association is ending: its event closes the channels.
+        return
+      }
+    }
+    while let streams = channels.pollReset() { association.resetStreams(streams, now: now) }
+  }
+}

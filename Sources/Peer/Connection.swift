@@ -1,0 +1,185 @@
+// Connection.swift — one end of a peer connection without any I/O: ICE, DTLS, SCTP and data channels composed.
+//
+// In: datagrams, time, the application's calls. Out: `pollEvent` for the application, `pollTransmit` for the network,
+// and a deadline. A datagram's way up is in Connection+Inbound.swift, a message's way down in Connection+Outbound.swift,
+// the exchange of descriptions in Connection+Negotiation.swift.
+//
+// The owner calls, after whatever it put in: `pollEvent` until nil, then `pollTransmit`. Because it does so once per
+// batch of datagrams, one SACK answers the batch.
+
+package import DTLS
+package import DataChannel
+import DequeModule
+package import ICE
+package import SCTP
+import SDP
+package import Wire
+
+package struct Connection: ~Copyable {
+  package struct Configuration: Sendable {
+    /// The largest UDP payload to send, in bytes.
+    package var maximumDatagramSize = 1_200
+    package var ice = ICEConfiguration()
+    package var sctp = SCTPConfiguration()
+    package var channels = ChannelLimits()
+    package init() {}
+  }
+
+  /// The sum of the transports' states (W3C `RTCPeerConnectionState`).
+  package enum State: Sendable { case new, connecting, connected, disconnected, failed, closed }
+
+  package enum Event {
+    case stateChanged(State)
+    case selectedPairChanged(ICEPairSummary)
+    case channelOpened(ChannelID)
+    case incomingChannel(ChannelID, ChannelParameters)
+    case channelClosing(ChannelID)
+    case channelClosed(ChannelID)
+    case channelFailed(ChannelID, ChannelFailure)
+    case message(ChannelID, isText: Bool, payload: [UInt8])
+  }
+
+  /// Datagrams and bytes seen on the sockets, and what was thrown away.
+  package struct Counters: Sendable {
+    package var datagramsReceived: UInt64 = 0
+    package var bytesReceived: UInt64 = 0
+    package var datagramsSent: UInt64 = 0
+    package var bytesSent: UInt64 = 0
+    /// Datagrams of no protocol of ours, or DTLS from an address that no check has validated.
+    package var datagramsDropped: UInt64 = 0
+  }
+
+  let configuration: Configuration
+  /// As configured, with what follows from the layers below; the remote description completes it.
+  var sctpConfiguration: SCTPConfiguration
+  let identity: DTLSIdentity
+  var negotiation: NegotiationState
+  package internal(set) var ice: ICEAgent
+  /// Exists once the descriptions have named the roles and the fingerprints.
+  var dtls: DTLSSession?
+  package internal(set) var association: SCTPAssociation
+  package internal(set) var channels: ChannelTable
+  package internal(set) var counters = Counters()
+  package internal(set) var state = State.new
+  /// Why the connection failed, for people.
+  package internal(set) var failure: String?
+  var events = Deque<Event>()
+  var random: RandomSource
+  var plaintext = ScratchBuffer()
+  var isSessionStarted = false
+  /// Set by `close`: what is left to transmit are the last words.
+  var isClosing = false
+  /// Where the last words go after ICE has let go of its pairs.
+  var lastRoute: Route?
+
+  package init(configuration: Configuration, identity: DTLSIdentity, random: RandomSource) {
+    var random = random
+    self.configuration = configuration
+    self.identity = identity
+    ice = ICEAgent(role: .controlling, configuration: configuration.ice, random: random.split())
+    sctpConfiguration = configuration.sctp
+    // Chunks are padded to four bytes; a packet size that is not a multiple would never be reached.
+    sctpConfiguration.maximumPacketSize = (configuration.maximumDatagramSize - DTLSSession.recordOverhead) & ~3
+    association = SCTPAssociation(configuration: sctpConfiguration, random: random.split())
+    channels = ChannelTable(limits: configuration.channels)
+    negotiation = NegotiationState(sessionID: random.next() >> 2)
+    self.random = random
+  }
+
+  // MARK: The session, if there is one yet
+
+  var hasSession: Bool {
+    switch dtls {
+    case .some: true
+    case .none: false
+    }
+  }
+
+  var isSessionConnected: Bool {
+    switch dtls {
+    case .some(let session): session.isConnected
+    case .none: false
+    }
+  }
+
+  var sessionDeadline: Instant? {
+    switch dtls {
+    case .some(let session): session.deadline
+    case .none: nil
+    }
+  }
+
+  // MARK: From layer to layer
+
+  /// Carries what the layers have noticed to the layers above.
+  mutating func advance(now: Instant) {
+    while let event = ice.pollEvent() {
+      switch event {
+      case .stateChanged(.failed): fail("no candidate pair works, or consent has expired")
+      case .stateChanged: break
+      case .selectedPairChanged(let pair): events.append(.selectedPairChanged(pair))
+      }
+    }
+    if !isSessionStarted, hasSession, ice.sendRoute != nil {
+      isSessionStarted = true
+      dtls!.start(now: now)
+    }
+    takeSessionEvents(now: now)
+    updateState()
+  }
+
+  mutating func takeSessionEvents(now: Instant) {
+    while let event = dtls?.pollEvent() {
+      switch event {
+      case .connected: association.connect(now: now)
+      case .failed(let error): fail("DTLS: \(error)")
+      case .closed: end(as: .closed)
+      }
+    }
+  }
+
+  mutating func handle(_ event: SCTPAssociation.Event, now: Instant) {
+    switch event {
+    case .established:
+      channels.connected(
+        as: negotiation.dtlsRole == .client ? .even : .odd, maximumStreams: Int(configuration.sctp.outboundStreams))
+      updateState()
+    case .restarted: break
+    case .incomingStreamsReset(let streams): channels.incomingStreamsReset(streams)
+    case .outgoingStreamsReset(let streams): channels.outgoingStreamsReset(streams)
+    case .outgoingResetFailed(let streams): channels.outgoingResetFailed(streams)
+    case .closed(.shutdown), .closed(.abortedByPeer), .closed(.aborted): end(as: .closed)
+    case .closed(let reason): fail("SCTP: \(reason)")
+    }
+  }
+
+  private mutating func fail(_ why: String) {
+    guard state != .failed, state != .closed else { return }
+    failure = why
+    end(as: .failed)
+  }
+
+  /// Ends the layers; what they still have to say to the peer is transmitted on the last route.
+  mutating func end(as last: State) {
+    guard state != .failed && state != .closed || last == .closed && state == .failed else { return }
+    if lastRoute == nil { lastRoute = ice.sendRoute }
+    ice.close()
+    channels.associationClosed()
+    setState(last)
+  }
+
+  private mutating func updateState() {
+    guard state != .failed, state != .closed else { return }
+    switch ice.state {
+    case .new, .closed, .failed: break
+    case .disconnected: setState(.disconnected)
+    case .checking, .connected, .completed: setState(isSessionConnected ? .connected : .connecting)
+    }
+  }
+
+  private mutating func setState(_ new: State) {
+    guard new != state else { return }
+    state = new
+    events.append(.stateChanged(new))
+  }
+}

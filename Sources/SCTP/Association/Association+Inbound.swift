@@ -1,0 +1,246 @@
+// Association+Inbound.swift — a packet's way in: checks, then chunk by chunk (RFC 9260 §5, §6.2, §8.4, §8.5).
+
+package import Wire
+
+extension SCTPAssociation {
+  /// Takes one SCTP packet. Whatever it holds, the work is bounded by its length and the constants of this module.
+  package mutating func handle(_ packet: RawSpan, now: Instant) {
+    do throws(Malformed) {
+      try handlePacket(packet, now: now)
+    } catch {
+      counters.packetsDropped += 1
+    }
+  }
+
+  private mutating func handlePacket(_ packet: RawSpan, now: Instant) throws(Malformed) {
+    let header = try PacketHeader(packet)
+    guard PacketChecksum.isCorrect(packet, scratch: &checksumScratch) else { throw .badChecksum }
+    guard header.sourcePort == configuration.destinationPort, header.destinationPort == configuration.sourcePort else {
+      throw .badValue
+    }
+    counters.packetsReceived += 1
+    counters.bytesReceived += UInt64(packet.byteCount)
+
+    var chunks = ChunkReader(packet)
+    guard let first = try chunks.next() else { throw .truncated }
+    guard try admits(first, isAlone: chunks.isAtEnd, tag: header.verificationTag, now: now) else { return }
+
+    var context = PacketContext(tag: header.verificationTag)
+    try handle(first, &context, now: now)
+    while !context.isOver, let chunk = try chunks.next() { try handle(chunk, &context, now: now) }
+    if context.carriedData, !isTerminated { endOfDataPacket(now: now) }
+  }
+
+  /// What the chunks of one packet share.
+  struct PacketContext {
+    var tag: UInt32
+    /// The rest of the packet is not to be looked at.
+    var isOver = false
+    var carriedData = false
+    var reports = 0
+
+    /// Unknown chunks and bad stream numbers reported for one packet: a bundle of thousands must not yield thousands.
+    static let maximumReports = 4
+  }
+
+  /// The rules for verification tags (§8.5, §8.5.1) and for packets out of the blue (§8.4).
+  ///
+  /// - Returns: whether the packet is to be processed; throws when it is to be dropped.
+  private mutating func admits(
+    _ first: borrowing Chunk, isAlone: Bool, tag: UInt32, now: Instant
+  ) throws(Malformed) -> Bool {
+    switch first.type {
+    case ChunkType.initiation:
+      // §4.3 bundling: INIT, INIT-ACK and SHUTDOWN-COMPLETE travel alone.
+      guard tag == 0, isAlone else { throw .badValue }
+      return true
+    case ChunkType.abort:
+      let isReflected = first.flags & reflectedTagFlag != 0
+      guard state != .closed, isReflected ? tag == peerTag && peerTag != 0 : tag == localTag else { throw .badValue }
+      return true
+    case ChunkType.shutdownComplete:
+      let isReflected = first.flags & reflectedTagFlag != 0
+      guard isAlone, state == .shutdownAckSent, tag == (isReflected ? peerTag : localTag) else { throw .badValue }
+      return true
+    case ChunkType.cookieEcho:
+      return true  // the tag is compared with the one in the cookie
+    default: break
+    }
+    switch state {
+    case .closed:
+      answerStray(first, tag: tag)
+      return false
+    case .cookieWait, .cookieEchoed:
+      if first.type == ChunkType.shutdownAck {
+        answerStray(first, tag: tag)
+        return false
+      }
+    default: break
+    }
+    guard tag == localTag else { throw .badValue }
+    if first.type == ChunkType.initiationAck, !isAlone { throw .badValue }
+    return true
+  }
+
+  /// §8.4, for an association that does not exist here (any more).
+  private mutating func answerStray(_ first: borrowing Chunk, tag: UInt32) {
+    switch first.type {
+    case ChunkType.shutdownAck:
+      reply(
+        tag: tag,
+        collectBytes(capacity: ChunkHeader.byteCount) { out in
+          ChunkHeader.writeEmpty(ChunkType.shutdownComplete, flags: reflectedTagFlag, into: &out)
+        })
+    case ChunkType.cookieAck, ChunkType.error:
+      break  // §8.4: a late answer in a handshake that was given up
+    default:
+      // Before we connect, nothing is owed to anyone; a peer that goes on after the end is told.
+      guard isTerminated else { return }
+      reply(
+        tag: tag,
+        collectBytes(capacity: ChunkHeader.byteCount) { out in
+          ChunkHeader.writeEmpty(ChunkType.abort, flags: reflectedTagFlag, into: &out)
+        })
+    }
+  }
+
+  private mutating func handle(
+    _ chunk: borrowing Chunk, _ context: inout PacketContext, now: Instant
+  ) throws(Malformed) {
+    switch chunk.type {
+    case ChunkType.data: try handleData(chunk, &context, now: now)
+    case ChunkType.sack: try handleSack(chunk, now: now)
+    case ChunkType.forwardTSN: try handleForwardTSN(chunk, &context, now: now)
+    case ChunkType.initiation: try handleInit(chunk, now: now)
+    case ChunkType.initiationAck: try handleInitAck(chunk, now: now)
+    case ChunkType.cookieEcho: handleCookieEcho(chunk, &context, now: now)
+    case ChunkType.cookieAck: handleCookieAck(now: now)
+    case ChunkType.heartbeat: handleHeartbeat(chunk)
+    case ChunkType.heartbeatAck: handleHeartbeatAck(chunk, now: now)
+    case ChunkType.abort: handleAbort(chunk, &context)
+    case ChunkType.error: try handleError(chunk, now: now)
+    case ChunkType.shutdown: try handleShutdown(chunk, now: now)
+    case ChunkType.shutdownAck: handleShutdownAck(&context)
+    case ChunkType.shutdownComplete:
+      // Only as the first and only chunk; `admits` has seen to the rest.
+      if state == .shutdownAckSent { close(.shutdown) }
+      context.isOver = true
+    case ChunkType.reconfig: try handleReconfig(chunk, now: now)
+    default: handleUnknown(chunk, &context)
+    }
+    if isTerminated { context.isOver = true }
+  }
+
+  private mutating func handleUnknown(_ chunk: borrowing Chunk, _ context: inout PacketContext) {
+    let action = UnknownTypeAction(chunkType: chunk.type)
+    if action.reports, context.reports < PacketContext.maximumReports {
+      context.reports += 1
+      let echo = chunk.whole.extracting(first: ErrorCause.maximumInformation)
+      enqueueControl(ErrorCause.unrecognizedChunk(echo.copyBytes()).chunk(type: ChunkType.error))
+    }
+    if action.stops { context.isOver = true }
+  }
+
+  // MARK: Data
+
+  private var takesData: Bool {
+    switch state {
+    case .established, .shutdownPending, .shutdownSent: true
+    default: false
+    }
+  }
+
+  private mutating func handleData(
+    _ chunk: borrowing Chunk, _ context: inout PacketContext, now: Instant
+  ) throws(Malformed) {
+    guard takesData else { return }
+    let header = try DataHeader(chunk)
+    let payload = DataHeader.userData(of: chunk)
+    guard payload.byteCount > 0 else {
+      return abort(.noUserData(header.tsn), reason: .protocolViolation("DATA without user data"))
+    }
+    counters.chunksReceived += 1
+    context.carriedData = true
+    let outcome: DataReceiver.Outcome
+    if header.stream < configuration.inboundStreams {
+      outcome = receiver.handle(header, payload)
+    } else {
+      outcome = receiver.acknowledgeOnly(header.tsn)
+      if outcome == .taken, context.reports < PacketContext.maximumReports {
+        context.reports += 1
+        enqueueControl(ErrorCause.invalidStream(header.stream).chunk(type: ChunkType.error))
+      }
+    }
+    switch outcome {
+    case .taken: break
+    case .duplicate: counters.chunksDuplicated += 1
+    case .refused: counters.chunksRefused += 1
+    case .violation(let violation): abortForViolation(violation.description)
+    }
+  }
+
+  private mutating func endOfDataPacket(now: Instant) {
+    receiver.endOfPacket(now: now, delay: configuration.acknowledgementDelay)
+    performDeferredReset()
+    // §9.2: data that comes after our SHUTDOWN is answered by another.
+    if state == .shutdownSent {
+      receiver.acknowledgeSoon()
+      shutdownDue = true
+      shutdownTimer.start(now: now, initial: sender.roundTrip.timeout)
+    }
+  }
+
+  private mutating func handleForwardTSN(
+    _ chunk: borrowing Chunk, _ context: inout PacketContext, now: Instant
+  ) throws(Malformed) {
+    guard takesData else { return }
+    // RFC 3758 §3.3.1: never agreed on, so it is a chunk of an unknown type.
+    guard peerSupportsForwardTSN else { return handleUnknown(chunk, &context) }
+    let forward = try ForwardTSNChunk(chunk)
+    switch receiver.handle(forward) {
+    case .violation(let violation): abortForViolation(violation.description)
+    case .refused: counters.chunksRefused += 1
+    case .taken, .duplicate: context.carriedData = true
+    }
+  }
+
+  private mutating func abortForViolation(_ words: String) {
+    abort(.protocolViolation(Array(words.utf8)), reason: .protocolViolation(words))
+  }
+
+  private mutating func handleSack(_ chunk: borrowing Chunk, now: Instant) throws(Malformed) {
+    switch state {
+    case .established, .shutdownPending, .shutdownReceived, .shutdownSent: break
+    default: return
+    }
+    let sack = try SackChunk(chunk)
+    guard let isProgress = sender.handle(sack, now: now) else { throw .badValue }
+    if isProgress { errorCount = 0 }
+    advanceAfterAcknowledgement(now: now)
+  }
+
+  /// What waits for data to be acknowledged: a stream's reset, a shutdown.
+  mutating func advanceAfterAcknowledgement(now: Instant) {
+    if sender.queue.hasDrainedResettingStream { startReset(now: now) }
+    if state == .shutdownPending || state == .shutdownReceived { advanceShutdown(now: now) }
+  }
+
+  // MARK: Small chunks
+
+  private mutating func handleAbort(_ chunk: borrowing Chunk, _ context: inout PacketContext) {
+    var causes = ParameterReader(chunk.value)
+    // An ABORT counts even when its causes cannot be read.
+    var code: UInt16?
+    do throws(Malformed) { code = try causes.next()?.type } catch { code = nil }
+    close(.abortedByPeer(cause: code))
+    context.isOver = true
+  }
+
+  private mutating func handleError(_ chunk: borrowing Chunk, now: Instant) throws(Malformed) {
+    guard state == .cookieEchoed else { return }
+    var causes = ParameterReader(chunk.value)
+    while let cause = try causes.next() {
+      if cause.type == CauseCode.staleCookie { return restartInitiation(now: now) }
+    }
+  }
+}

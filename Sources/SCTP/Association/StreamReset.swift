@@ -1,0 +1,39 @@
+// StreamReset.swift — the state of stream resets in both directions (RFC 6525).
+//
+// One request of ours is outstanding at a time (§5.1.1); streams that wait for the next one are held back until what
+// was sent on them is acknowledged (RFC 8831 §6.7).
+
+import Wire
+
+struct StreamReset {
+  struct Request {
+    var parameter: OutgoingResetRequest
+    var timer: RetransmitTimer
+    var isDue: Bool
+    /// The number under which it was asked before; the peer may still answer that one.
+    var earlier: RequestNumber?
+  }
+
+  // What we send.
+  var nextNumber: RequestNumber
+  /// Streams that wait for a request; a stream waits once.
+  var waiting: [UInt16] = []
+  var request: Request?
+
+  // What the peer sends.
+  var expectedNumber: RequestNumber
+  /// The answer to the last request, for when it is repeated (§5.2.1).
+  var lastResult: ReconfigResult?
+  /// A request that waits for data on its way (§5.2.2 E2).
+  var deferred: OutgoingResetRequest?
+  /// A deferred request that was performed since: an old implementation asks again under a new number.
+  var performedAfterDeferral: OutgoingResetRequest?
+
+  /// Streams in one request: small beside a packet, and less than what any known peer refuses.
+  static let maximumStreams = 128
+
+  init(localInitialTSN: TSN, peerInitialTSN: TSN) {
+    nextNumber = RequestNumber(rawValue: localInitialTSN.rawValue)
+    expectedNumber = RequestNumber(rawValue: peerInitialTSN.rawValue)
+  }
+}

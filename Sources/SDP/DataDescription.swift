@@ -1,0 +1,146 @@
+// DataDescription.swift — what a description says about the data-channel association (RFC 8841, 8839, 8842, 8843).
+
+/// The peer's side of a data-channel association, from its offer or answer.
+package struct DataDescription: Hashable, Sendable {
+  /// Which `m=` section it is, from 0: candidates name it by this or by `mid`.
+  package var sectionIndex: Int
+  package var mid: String?
+  package var credentials: SDPCredentials
+  /// The peer's certificate must match one of them; there is at least one.
+  package var fingerprints: [SDPFingerprint]
+  package var setup: SDPSetup
+  package var sctpPort: UInt16
+  /// The largest message the peer takes, in bytes; `.max` when it takes any.
+  package var maximumMessageSize: Int
+  /// As they stand, each beginning `candidate:`.
+  package var candidates: [String]
+  /// `a=end-of-candidates`: no more will follow.
+  package var hasAllCandidates: Bool
+  package var iceOptions: [String]
+  /// The peer runs ICE lite, so that we control (RFC 8445 §6.1.1).
+  package var isLite: Bool
+
+  package var supportsTrickle: Bool { iceOptions.contains("trickle") }
+
+  /// Whether a candidate sent with these belongs here: the mid decides, the index when there is none (RFC 9429 §4.1.19).
+  package func isNamed(mid: String?, sectionIndex: Int?) -> Bool {
+    if let mid { return mid == self.mid }
+    return sectionIndex == self.sectionIndex
+  }
+
+  /// What RFC 8841 §6.1 lets us assume when the attribute is absent.
+  package static let defaultMaximumMessageSize = 65_536
+  /// Browsers take a description without `a=sctp-port` to mean this.
+  package static let defaultSCTPPort: UInt16 = 5000
+  /// A certificate may be named under several hashes, and several certificates may be named; not hundreds.
+  private static let maximumFingerprints = 16
+}
+
+extension DataDescription {
+  /// Reads the section at `index`, which is a data section.
+  init(reading index: Int, of document: SDPDocument) throws(SDPError) {
+    let section = document.sections[index]
+    sectionIndex = index
+    mid = try section.attributes.single("mid")
+    (sctpPort, maximumMessageSize) = try Self.association(of: section)
+
+    // A section that is bundled with an earlier one may leave the transport to that one (RFC 8843 §7.1.3).
+    var transport = section.attributes
+    if !transport.contains(name: "ice-ufrag"), let mid, let group = document.bundle(containing: mid),
+      let leader = document.sections.first(where: { $0.attributes.values("mid").first == group.first })
+    {
+      transport = leader.attributes
+    }
+    let session = document.attributes
+
+    guard let fragment = try transport.single("ice-ufrag", orFrom: session),
+      let password = try transport.single("ice-pwd", orFrom: session)
+    else { throw .missingCredentials }
+    credentials = try SDPCredentials(usernameFragment: fragment, password: password)
+
+    let named = transport.contains(name: "fingerprint") ? transport : session
+    fingerprints = []
+    for text in named.values("fingerprint") {
+      guard fingerprints.count < Self.maximumFingerprints else { throw .malformedAttribute(name: "fingerprint") }
+      fingerprints.append(try SDPFingerprint(parsing: text))
+    }
+    guard !fingerprints.isEmpty else { throw .missingFingerprint }
+
+    guard let setupText = try transport.single("setup", orFrom: session) else { throw .missingSetup }
+    guard let setup = SDPSetup(rawValue: setupText) else { throw .malformedAttribute(name: "setup") }
+    self.setup = setup
+
+    candidates = transport.values("candidate").map { "candidate:" + $0 }
+    hasAllCandidates = transport.contains(name: "end-of-candidates") || session.contains(name: "end-of-candidates")
+    let options = transport.contains(name: "ice-options") ? transport : session
+    // Spaces separate options (RFC 8839 §5.6); libdatachannel writes commas.
+    iceOptions = options.values("ice-options").flatMap { words($0.replacing(",", with: " ")) }
+    isLite = session.contains(name: "ice-lite")
+  }
+
+  /// The SCTP port and the largest message.
+  private static func association(of section: SDPSection) throws(SDPError) -> (port: UInt16, messageSize: Int) {
+    var port = section.oldSCTPPort
+    if port == nil {
+      if let text = try section.attributes.single("sctp-port") {
+        port = decimal(text)
+        guard port != nil else { throw .malformedAttribute(name: "sctp-port") }
+      } else {
+        port = defaultSCTPPort
+      }
+    }
+    guard let port, port != 0 else { throw .dataSectionRejected }  // 0 closes the association (RFC 8841 §5.2)
+    guard let text = try section.attributes.single("max-message-size") else { return (port, defaultMaximumMessageSize) }
+    guard let size: UInt64 = decimal(text) else { throw .malformedAttribute(name: "max-message-size") }
+    return (port, size == 0 ? .max : Int(clamping: size))
+  }
+}
+
+extension SDPSection {
+  /// Whether it describes data channels, in today's syntax or in the one before RFC 8841.
+  var isData: Bool {
+    guard media == "application" else { return false }
+    switch transport {
+    case "UDP/DTLS/SCTP", "TCP/DTLS/SCTP": return formats.contains(Self.dataFormat)
+    case "DTLS/SCTP": return formats.contains(Self.dataFormat) || oldSCTPPort != nil
+    default: return false
+    }
+  }
+
+  /// Refused or removed: port 0, unless that says that the section is only to be had within its bundle (RFC 8843 §6).
+  var isRejected: Bool { port == 0 && !attributes.contains(name: "bundle-only") }
+
+  /// The port of `m=application … DTLS/SCTP 5000` with `a=sctpmap:5000 webrtc-datachannel 1024`; nil otherwise.
+  var oldSCTPPort: UInt16? {
+    guard media == "application", transport == "DTLS/SCTP", let format = formats.first else { return nil }
+    let maps = attributes.values("sctpmap").map { words($0) }
+    guard maps.contains(where: { $0.count >= 2 && $0[0] == format && $0[1] == Self.dataFormat }) else { return nil }
+    return decimal(format)
+  }
+
+  static let dataFormat = "webrtc-datachannel"
+}
+
+extension SDPDocument {
+  /// The mids of each `a=group:BUNDLE` (RFC 8843 §5).
+  var bundles: [[String]] {
+    attributes.values("group").map { words($0) }.filter { $0.first == "BUNDLE" }.map { Array($0.dropFirst()) }
+  }
+
+  func bundle(containing mid: String) -> [String]? { bundles.first { $0.contains(mid) } }
+
+  /// The section that carries data channels: the first that is not rejected.
+  package var dataSectionIndex: Int? { sections.firstIndex { $0.isData && !$0.isRejected } }
+
+  /// Every section has a mid of its own, or none.
+  func checkMids() throws(SDPError) {
+    var seen: Set<String> = []
+    for section in sections {
+      guard let mid = try section.attributes.single("mid") else { continue }
+      guard !mid.isEmpty, words(mid).count == 1, !mid.utf8.contains(UInt8(ascii: " ")) else {
+        throw .malformedAttribute(name: "mid")
+      }
+      guard seen.insert(mid).inserted else { throw .duplicateMid(mid) }
+    }
+  }
+}

@@ -1,0 +1,122 @@
+// TwoPeers.swift — two whole peers, from ICE to data channel, over a virtual network under a virtual clock.
+//
+// The very code that ships runs here; only sockets and the clock are replaced. Nothing waits: the clock jumps to the
+// next thing due.
+
+package import DTLS
+import ICE
+package import Peer
+package import Wire
+
+/// An offering and an answering peer with a network between them.
+package struct TwoPeers: ~Copyable {
+  package enum Side: Sendable, CaseIterable { case offerer, answerer }
+
+  package var offerer: Connection
+  package var answerer: Connection
+  package var network: VirtualNetwork
+  package private(set) var now: Instant
+  private var batch = TransmitBatch(capacity: 64 << 10)
+  /// Called whenever the clock has moved, so that a test can move OpenSSL's clock along.
+  private let clockMoved: (Instant) -> Void
+
+  package static let offererAddress = SocketAddress(ip: .v4(0xC000_0201), port: 5_000)
+  package static let answererAddress = SocketAddress(ip: .v4(0xC000_0202), port: 6_000)
+  private static let socket = SocketID(rawValue: 0)
+
+  package init(
+    configuration: Connection.Configuration = .init(), conditions: PathConditions, seed: UInt64,
+    clockMoved: @escaping (Instant) -> Void
+  ) throws(DTLSError) {
+    let identities = (try DTLSIdentity.generate(), try DTLSIdentity.generate())
+    var random = RandomSource.seeded(state: seed)
+    offerer = Connection(configuration: configuration, identity: identities.0, random: random.split())
+    answerer = Connection(configuration: configuration, identity: identities.1, random: random.split())
+    network = VirtualNetwork(conditions: conditions, seed: random.next())
+    // Not zero: a clock that starts at its origin hides mistakes with differences.
+    now = Instant(nanoseconds: 1_000_000_000)
+    self.clockMoved = clockMoved
+    clockMoved(now)
+  }
+
+  /// Exchanges the descriptions and candidates at once, as a perfect signalling service would.
+  package mutating func negotiate() throws(NegotiationError) {
+    let offer = try offerer.createOffer()
+    try offerer.setLocalDescription(.offer, offer, now: now)
+    try answerer.setRemoteDescription(.offer, offer, now: now)
+    let answer = try answerer.createAnswer()
+    try answerer.setLocalDescription(.answer, answer, now: now)
+    try offerer.setRemoteDescription(.answer, answer, now: now)
+    let fromOfferer = offerer.addLocalCandidate(Self.offererAddress, socket: Self.socket, now: now)
+    let fromAnswerer = answerer.addLocalCandidate(Self.answererAddress, socket: Self.socket, now: now)
+    try answerer.addRemoteCandidate(fromOfferer.sdpText, now: now)
+    try offerer.addRemoteCandidate(fromAnswerer.sdpText, now: now)
+  }
+
+  /// Lets everything that is due happen, then moves the clock to the next thing pending.
+  ///
+  /// - Returns: false when nothing is pending any more.
+  package mutating func step(_ handle: (Side, Connection.Event) -> Void) -> Bool {
+    for side in Side.allCases { drain(side, handle) }
+    let deadline = earliest(earliest(offerer.deadline, answerer.deadline), network.nextArrival)
+    guard let deadline else { return false }
+    now = max(now, deadline)
+    clockMoved(now)
+    while let datagram = network.receive(now: now) {
+      let route = Route(socket: Self.socket, remote: datagram.from)
+      if datagram.to == Self.answererAddress {
+        answerer.handle(datagram.bytes.rawSpan, route: route, now: now)
+      } else if datagram.to == Self.offererAddress {
+        offerer.handle(datagram.bytes.rawSpan, route: route, now: now)
+      }
+    }
+    if let due = offerer.deadline, due <= now { offerer.handleTimeout(now: now) }
+    if let due = answerer.deadline, due <= now { answerer.handleTimeout(now: now) }
+    for side in Side.allCases { drain(side, handle) }
+    return true
+  }
+
+  /// Steps until `isDone`, nothing is pending, or `limit` of virtual time has passed.
+  ///
+  /// - Returns: whether `isDone` was reached.
+  package mutating func run(
+    limit: Interval, until isDone: (borrowing TwoPeers) -> Bool, handle: (Side, Connection.Event) -> Void
+  ) -> Bool {
+    let end = now + limit
+    while !isDone(self) {
+      guard now < end, step(handle) else { return isDone(self) }
+    }
+    return true
+  }
+
+  private mutating func drain(_ side: Side, _ handle: (Side, Connection.Event) -> Void) {
+    switch side {
+    case .offerer:
+      Self.drain(
+        &offerer, side: side, address: Self.offererAddress, network: &network, batch: &batch, now: now, handle)
+    case .answerer:
+      Self.drain(
+        &answerer, side: side, address: Self.answererAddress, network: &network, batch: &batch, now: now, handle)
+    }
+  }
+
+  private static func drain(
+    _ peer: inout Connection, side: Side, address: SocketAddress, network: inout VirtualNetwork,
+    batch: inout TransmitBatch, now: Instant, _ handle: (Side, Connection.Event) -> Void
+  ) {
+    while let event = peer.pollEvent(now: now) {
+      // An application that reads at once: the window never closes.
+      if case .message(_, _, let payload) = event { peer.releaseReceived(payload.count, now: now) }
+      handle(side, event)
+    }
+    var hasMore = true
+    while hasMore {
+      hasMore = peer.pollTransmit(into: &batch, now: now)
+      for datagram in batch.datagrams {
+        let bytes = batch.bytes(of: datagram.range).copyBytes()
+        network.send(.init(from: address, to: datagram.route.remote, bytes: bytes), now: now)
+      }
+      batch.removeAll()
+    }
+  }
+}

@@ -1,0 +1,122 @@
+// BenchCommand.swift — `swarm bench`: measures two processes over loopback, or two hosts.
+
+import ArgumentParser
+import Foundation
+import Signaling
+import SignalingTransport
+import WebRTC
+
+struct BenchCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "bench",
+    abstract: "Measure throughput, rate, latency, set-up time and memory between two processes.",
+    discussion: """
+      Without --listen or --connect a second process is started and both talk over loopback. Between two hosts: \
+      `swarm bench MODE --listen ADDR:PORT` on one, `swarm bench MODE --connect ADDR:PORT` on the other.
+      """)
+
+  @Argument(help: "\(BenchMode.allCases.map(\.rawValue).joined(separator: ", ")).") var mode: BenchMode
+  @Option(help: "Bytes a message. Default: 65536 for bulk, 64 otherwise.") var size: Int?
+  @Option(help: "How long to send, for bulk and rate.") var seconds = 5.0
+  @Option(help: "Round trips, connections or channels. Default: 10000, 100 and 100.") var count: Int?
+  @Flag(help: "Deliver messages as they come.") var unordered = false
+  @Option(help: "Give a message up after this many retransmissions.") var maxRetransmits: UInt16?
+  @Option(help: "Wait for the other host here, as ADDR:PORT, and drive.") var listen: String?
+  @Option(help: "Respond to the host that drives there, as ADDR:PORT.") var connect: String?
+  @Flag(help: "Print the figures as one JSON object.") var json = false
+
+  private var effectiveSize: Int { size ?? (mode == .bulk ? 65_536 : 64) }
+  private var effectiveCount: Int { count ?? (mode == .pingpong ? 10_000 : 100) }
+
+  func validate() throws {
+    guard (0...262_144).contains(effectiveSize) else { throw ValidationError("--size goes from 0 to 262144") }
+    guard effectiveCount > 0 else { throw ValidationError("--count must be positive") }
+    guard seconds > 0, seconds <= 3_600 else { throw ValidationError("--seconds goes from 0 to 3600") }
+    guard listen == nil || connect == nil else { throw ValidationError("give either --listen or --connect") }
+    for address in [listen, connect].compactMap({ $0 }) where Endpoint(address) == nil {
+      throw ValidationError("\(address) is not ADDR:PORT")
+    }
+  }
+
+  func run() async throws {
+    if let connect, let endpoint = Endpoint(connect) {
+      let signaling = try await BenchSignaling(url: endpoint.url, role: .responder)
+      try await BenchResponder(signaling: signaling, configuration: connectionConfiguration).run()
+      return
+    }
+    let endpoint = listen.flatMap { Endpoint($0) } ?? Endpoint(host: "127.0.0.1", port: 0)
+    var serverConfiguration = SignalingServer.Configuration(host: endpoint.host, port: endpoint.port)
+    serverConfiguration.access = listen == nil ? .localOnly : .anyone
+    // Two processes that negotiate thousands of connections are no flood.
+    serverConfiguration.limits.messagesPerWindow = 100_000
+    serverConfiguration.limits.unansweredOffers = 100_000
+    let server = SignalingServer(configuration: serverConfiguration)
+    let address = try await server.start()
+    let child = listen == nil ? try startResponder(port: address.port) : nil
+    defer { child?.terminate() }
+    let signaling = try await BenchSignaling(url: "ws://\(address.host):\(address.port)/signaling", role: .driver)
+    for await case .peerJoined in signaling.events { break }
+    let driver = BenchDriver(
+      signaling: signaling, configuration: connectionConfiguration, mode: mode, size: effectiveSize, seconds: seconds,
+      count: effectiveCount,
+      channelConfiguration: DataChannelConfiguration(isOrdered: !unordered, maxRetransmits: maxRetransmits))
+    let result = try await driver.run()
+    if json { JSONLines.write(result) } else { print(result.table) }
+    await signaling.close()
+    await server.shutdown()
+  }
+
+  private var connectionConfiguration: PeerConnectionConfiguration {
+    var configuration = PeerConnectionConfiguration()
+    configuration.loopback = listen == nil && connect.map { $0.hasPrefix("127.") } ?? true ? .only : .included
+    return configuration
+  }
+
+  private func startResponder(port: Int) throws -> Process {
+    let child = Process()
+    child.executableURL = try CurrentExecutable.url
+    child.arguments = ["bench", mode.rawValue, "--connect", "127.0.0.1:\(port)"]
+    child.standardInput = FileHandle.nullDevice
+    try child.run()
+    return child
+  }
+}
+
+extension BenchMode: ExpressibleByArgument {}
+
+/// A host and a port on the command line.
+private struct Endpoint {
+  var host: String
+  var port: Int
+
+  init(host: String, port: Int) {
+    self.host = host
+    self.port = port
+  }
+
+  init?(_ text: String) {
+    guard let colon = text.lastIndex(of: ":"), let port = Int(text[text.index(after: colon)...]),
+      (0...65_535).contains(port), colon != text.startIndex
+    else { return nil }
+    self.init(host: text[..<colon].trimmingCharacters(in: CharacterSet(charactersIn: "[]")), port: port)
+  }
+
+  var url: String { "ws://\(host.contains(":") ? "[\(host)]" : host):\(port)/signaling" }
+}
+
+extension BenchResult {
+  /// The figures for people, one a line.
+  var table: String {
+    let figures: [(String, Double?, String)] = [
+      ("throughput", mbit_per_s, "Mbit/s"), ("messages", messages_per_s, "/s"), ("round trip, median", p50_us, "µs"),
+      ("round trip, 99 %", p99_us, "µs"), ("set-up, median", p50_ms, "ms"), ("set-up, 90 %", p90_ms, "ms"),
+      ("processor, both ends", cpu_s_per_gb, "s/GB"), ("memory, both ends", rss_kb_per_pair, "KB a pair"),
+    ]
+    var lines = ["\(mode.rawValue)\(size.map { ", \($0) bytes a message" } ?? "")"]
+    for case (let name, let value?, let unit) in figures {
+      lines.append("  \(name.padding(toLength: 22, withPad: " ", startingAt: 0)) \(String(format: "%10.2f", value)) \(unit)")
+    }
+    if let delivered { lines.append("  delivered              \(delivered)\(sent.map { " of \($0)" } ?? "")") }
+    return lines.joined(separator: "\n")
+  }
+}

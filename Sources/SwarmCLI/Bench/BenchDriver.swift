@@ -1,0 +1,215 @@
+// BenchDriver.swift — the process that makes the connections and the load, and writes the figures.
+
+import Foundation
+import Synchronization
+import WebRTC
+
+struct BenchDriver {
+  let signaling: BenchSignaling
+  let configuration: PeerConnectionConfiguration
+  var mode: BenchMode
+  var size: Int
+  var seconds: Double
+  var count: Int
+  var channelConfiguration: DataChannelConfiguration
+
+  func run() async throws -> BenchResult {
+    switch mode {
+    case .bulk, .rate: try await measureFlow()
+    case .pingpong: try await measureRoundTrips()
+    case .setup: try await measureSetUp()
+    case .memory: try await measureMemory()
+    case .channels: try await measureChannels()
+    }
+  }
+
+  // MARK: Connections
+
+  private struct Link {
+    let connection: PeerConnection
+    let control: DataChannel
+  }
+
+  private func connect(number: Int) async throws -> Link {
+    let connection = try PeerConnection(configuration: configuration)
+    let control = try await connection.createDataChannel(try BenchPlan(mode: mode, size: size).label)
+    try await signaling.offer(connection, number: number)
+    try await control.waitUntilOpen()
+    return Link(connection: connection, control: control)
+  }
+
+  private func disconnect(_ link: Link, number: Int) async {
+    signaling.forget(number)
+    await link.connection.close()
+  }
+
+  private func ask(_ link: Link, sent: Int) async throws -> BenchReport {
+    let question = try JSONEncoder().encode(BenchQuestion(sentMessages: sent))
+    try await link.control.send(.text(String(decoding: question, as: UTF8.self)))
+    for await answer in link.control.messages {
+      return try JSONDecoder().decode(BenchReport.self, from: Data(answer.bytes))
+    }
+    throw BenchError.peerLeft
+  }
+
+  // MARK: Measurements
+
+  /// As many messages as go through in the time, one way.
+  private func measureFlow() async throws -> BenchResult {
+    let link = try await connect(number: 0)
+    let channel = try await link.connection.createDataChannel("flow", channelConfiguration)
+    try await channel.waitUntilOpen()
+    let message = Message.binary([UInt8](repeating: 0x61, count: size))
+    let cpuBefore = Usage.cpuSeconds
+    let clock = ContinuousClock()
+    let end = clock.now + .seconds(seconds)
+    var sent = 0
+    // The clock is looked at once for many small messages.
+    let burst = max(1, 65_536 / max(size, 1))
+    while clock.now < end {
+      for _ in 0..<burst { try await channel.send(message) }
+      sent += burst
+    }
+    let report = try await ask(link, sent: sent)
+    let cpu = Usage.cpuSeconds - cpuBefore + report.cpuSeconds
+    await disconnect(link, number: 0)
+    guard report.seconds > 0 else { throw BenchError.nothingDelivered }
+    return BenchResult(
+      mode: mode, size: size, seconds: report.seconds, mbit_per_s: Double(report.bytes) * 8 / report.seconds / 1e6,
+      messages_per_s: Double(report.messages) / report.seconds, sent: sent, delivered: report.messages,
+      cpu_s_per_gb: cpu / (Double(report.bytes) / 1e9))
+  }
+
+  /// One message to and fro at a time.
+  private func measureRoundTrips() async throws -> BenchResult {
+    let link = try await connect(number: 0)
+    let channel = try await link.connection.createDataChannel("ball", channelConfiguration)
+    try await channel.waitUntilOpen()
+    let rally = Rally(channel: channel, message: .binary([UInt8](repeating: 0x62, count: size)), count: count)
+    let times = try await rally.play()
+    await disconnect(link, number: 0)
+    let percentiles = Percentiles(times)
+    return BenchResult(
+      mode: mode, size: size, delivered: times.count, p50_us: percentiles[50].map { $0 * 1e6 },
+      p99_us: percentiles[99].map { $0 * 1e6 }, count: count)
+  }
+
+  /// From nothing to an open channel, one connection after the other.
+  private func measureSetUp() async throws -> BenchResult {
+    var times: [Double] = []
+    for number in 0..<count {
+      let start = ContinuousClock.now
+      let link = try await connect(number: number)
+      times.append((ContinuousClock.now - start).inSeconds)
+      await disconnect(link, number: number)
+    }
+    let percentiles = Percentiles(times)
+    return BenchResult(
+      mode: mode, delivered: times.count, p50_ms: percentiles[50].map { $0 * 1e3 },
+      p90_ms: percentiles[90].map { $0 * 1e3 }, count: count)
+  }
+
+  /// What an idle connection costs, both ends together.
+  private func measureMemory() async throws -> BenchResult {
+    // The first connection brings in what all share.
+    let first = try await connect(number: 0)
+    let before = Usage.residentKilobytes + (try await ask(first, sent: 0)).residentKilobytes
+    var links: [Link] = []
+    for number in 1...count { links.append(try await connect(number: number)) }
+    let after = Usage.residentKilobytes + (try await ask(first, sent: 0)).residentKilobytes
+    for (index, link) in links.enumerated() { await disconnect(link, number: index + 1) }
+    await disconnect(first, number: 0)
+    return BenchResult(
+      mode: mode, delivered: links.count, rss_kb_per_pair: Double(after - before) / Double(count), count: count)
+  }
+
+  /// Opens many channels on one connection and sends a message to and fro on each.
+  private func measureChannels() async throws -> BenchResult {
+    let link = try await connect(number: 0)
+    var times: [Double] = []
+    var channels: [DataChannel] = []
+    for number in 0..<count {
+      let start = ContinuousClock.now
+      let channel = try await link.connection.createDataChannel("channel \(number)", channelConfiguration)
+      try await channel.waitUntilOpen()
+      try await channel.send(.binary([UInt8](repeating: 0x63, count: size)))
+      for await _ in channel.messages { break }
+      times.append((ContinuousClock.now - start).inSeconds)
+      channels.append(channel)
+    }
+    await disconnect(link, number: 0)
+    let percentiles = Percentiles(times)
+    return BenchResult(
+      mode: mode, size: size, delivered: channels.count, p50_us: percentiles[50].map { $0 * 1e6 },
+      p99_us: percentiles[99].map { $0 * 1e6 }, count: count)
+  }
+}
+
+enum BenchError: Error, CustomStringConvertible {
+  case peerLeft
+  case nothingDelivered
+
+  var description: String {
+    switch self {
+    case .peerLeft: "the other process has left"
+    case .nothingDelivered: "nothing was delivered"
+    }
+  }
+}
+
+/// A ball that goes to and fro on the event loop, without a task between.
+private final class Rally: Sendable {
+  private struct State {
+    var times: [Double] = []
+    var served = ContinuousClock.now
+    var continuation: CheckedContinuation<[Double], any Error>?
+  }
+
+  private let channel: DataChannel
+  private let message: Message
+  private let count: Int
+  private let state = Mutex(State())
+
+  init(channel: DataChannel, message: Message, count: Int) {
+    self.channel = channel
+    self.message = message
+    self.count = count
+  }
+
+  /// - Returns: the round trips in seconds, the first hundred left out: they warm up both sides.
+  func play() async throws -> [Double] {
+    let warmUp = 100
+    return try await withCheckedThrowingContinuation { continuation in
+      state.withLock { state in
+        state.times.reserveCapacity(count + warmUp)
+        state.continuation = continuation
+      }
+      channel.onMessage { [self] _ in
+        let isOver = state.withLock { state in
+          state.times.append((ContinuousClock.now - state.served).inSeconds)
+          return state.times.count == count + warmUp
+        }
+        if isOver { finish(warmUp: warmUp) } else { serve() }
+      }
+      serve()
+    }
+  }
+
+  private func serve() {
+    state.withLock { $0.served = ContinuousClock.now }
+    do { try channel.trySend(message) } catch {
+      state.withLock { state in
+        state.continuation?.resume(throwing: error)
+        state.continuation = nil
+      }
+    }
+  }
+
+  private func finish(warmUp: Int) {
+    channel.onMessage(nil)
+    state.withLock { state in
+      state.continuation?.resume(returning: Array(state.times.dropFirst(warmUp)))
+      state.continuation = nil
+    }
+  }
+}

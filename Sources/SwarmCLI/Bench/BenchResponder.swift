@@ -1,0 +1,122 @@
+// BenchResponder.swift — the other process of a measurement: counts, echoes, reports.
+
+import Foundation
+import Synchronization
+import WebRTC
+
+/// Answers every offer and does with each connection what its first channel's label asks for.
+struct BenchResponder: Sendable {
+  let signaling: BenchSignaling
+  let configuration: PeerConnectionConfiguration
+
+  /// Serves until the driver leaves.
+  func run() async throws {
+    try await withThrowingDiscardingTaskGroup { group in
+      for await event in signaling.events {
+        switch event {
+        case .peerJoined: break
+        case .peerLeft:
+          group.cancelAll()
+          return
+        case .offer(let number, let offer):
+          group.addTask { try await serve(offer, number: number) }
+        }
+      }
+    }
+  }
+
+  private func serve(_ offer: SessionDescription, number: Int) async throws {
+    let connection = try PeerConnection(configuration: configuration)
+    try await withThrowingDiscardingTaskGroup { group in
+      group.addTask { try await signaling.answer(offer, with: connection, number: number) }
+      var plan: BenchPlan?
+      let sink = BenchSink()
+      for await channel in connection.incomingChannels {
+        guard let known = plan else {
+          plan = try BenchPlan(label: channel.label)
+          sink.answerQuestions(on: channel)
+          continue
+        }
+        switch known.mode {
+        case .bulk, .rate: channel.onMessage { sink.count($0) }
+        case .pingpong, .channels: channel.onMessage { [weak channel] message in echo(message, on: channel) }
+        case .setup, .memory: break
+        }
+      }
+    }
+    signaling.forget(number)
+    await connection.close()
+  }
+
+  private func echo(_ message: Message, on channel: DataChannel?) {
+    do { try channel?.trySend(message) } catch {
+      StandardError.write("echo: \(error)")
+    }
+  }
+}
+
+/// Counts what arrives and tells when asked.
+final class BenchSink: Sendable {
+  private struct Count {
+    var report = BenchReport()
+    var first: ContinuousClock.Instant?
+    var last: ContinuousClock.Instant?
+    var cpuAtFirst = 0.0
+  }
+  private let count = Mutex(Count())
+
+  func count(_ message: Message) {
+    let now = ContinuousClock.now
+    count.withLock { count in
+      if count.first == nil {
+        count.first = now
+        count.cpuAtFirst = Usage.cpuSeconds
+      }
+      count.last = now
+      count.report.messages += 1
+      count.report.bytes += message.byteCount
+    }
+  }
+
+  /// Answers each question on the control channel once everything has arrived, or nothing more has for a while.
+  func answerQuestions(on control: DataChannel) {
+    Task {
+      for await message in control.messages {
+        do {
+          let question = try JSONDecoder().decode(BenchQuestion.self, from: Data(message.bytes))
+          await waitFor(question.sentMessages)
+          let answer = try JSONEncoder().encode(report)
+          try await control.send(.text(String(decoding: answer, as: UTF8.self)))
+        } catch {
+          StandardError.write("bench: \(error)")
+        }
+      }
+    }
+  }
+
+  private func waitFor(_ sent: Int) async {
+    let quiet = Duration.milliseconds(500)
+    let asked = ContinuousClock.now
+    while true {
+      let (messages, last) = count.withLock { ($0.report.messages, $0.last ?? asked) }
+      if messages >= sent || ContinuousClock.now - max(last, asked) > quiet { return }
+      do { try await Task.sleep(for: .milliseconds(5)) } catch { return }
+    }
+  }
+
+  private var report: BenchReport {
+    count.withLock { count in
+      var report = count.report
+      if let first = count.first, let last = count.last {
+        report.seconds = (last - first).inSeconds
+        report.cpuSeconds = Usage.cpuSeconds - count.cpuAtFirst
+      }
+      report.residentKilobytes = Usage.residentKilobytes
+      return report
+    }
+  }
+}
+
+extension Duration {
+  var inSeconds: Double { Double(components.seconds) + Double(components.attoseconds) / 1e18 }
+}

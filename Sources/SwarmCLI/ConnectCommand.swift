@@ -1,0 +1,211 @@
+// ConnectCommand.swift — `swarm connect`: one peer connection, its signalling as JSON lines on standard input and
+// output. What other WebRTC stacks are tested against.
+
+import ArgumentParser
+import Foundation
+import Synchronization
+import WebRTC
+
+struct ConnectCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "connect",
+    abstract: "Open one data channel; descriptions and candidates go through standard input and output.",
+    discussion: """
+      Each line is a JSON object. Descriptions and candidates, in both directions:
+        {"type":"offer","sdp":…}  {"type":"answer","sdp":…}  {"candidate":…,"sdpMid":…,"sdpMLineIndex":…}
+      Out: {"event":"open","label":…}  {"event":"message","text":…}  {"event":"message","base64":…}  {"event":"closed"}
+      In: {"send":"text"}  {"sendBase64":…}  {"close":true}. The end of the input closes as well.
+      """)
+
+  @Flag(help: "Make the offer.") var offer = false
+  @Flag(help: "Wait for an offer and answer it.") var answer = false
+  @Option(help: "The channel's label; used with --offer.") var label = "swarm"
+  @Flag(help: "Send every message back as it came.") var echo = false
+
+  func validate() throws {
+    guard offer != answer else { throw ValidationError("give either --offer or --answer") }
+  }
+
+  func run() async throws {
+    var configuration = PeerConnectionConfiguration()
+    configuration.loopback = .included
+    let session = ConnectSession(connection: try PeerConnection(configuration: configuration), echo: echo)
+    try await session.run(offering: offer ? label : nil)
+  }
+}
+
+/// A line of `swarm connect`; which members are present says what it is.
+struct ConnectLine: Codable {
+  var type: SessionDescription.Kind?
+  var sdp: String?
+  var candidate: String?
+  var sdpMid: String?
+  var sdpMLineIndex: Int?
+  var usernameFragment: String?
+  var event: String?
+  var label: String?
+  var text: String?
+  var base64: String?
+  var reason: String?
+  var send: String?
+  var sendBase64: String?
+  var close: Bool?
+}
+
+private struct ConnectSession {
+  let connection: PeerConnection
+  let echo: Bool
+
+  func run(offering label: String?) async throws {
+    if let label {
+      let channel = try await connection.createDataChannel(label)
+      let offer = try await connection.createOffer()
+      try await connection.setLocalDescription(offer)
+      JSONLines.write(ConnectLine(type: .offer, sdp: offer.sdp))
+      try await serve(first: channel)
+    } else {
+      try await serve(first: nil)
+    }
+  }
+
+  /// Runs until the input ends, the channel closes or the connection fails, whichever is first.
+  private func serve(first: DataChannel?) async throws {
+    let current = CurrentChannel()
+    try await withThrowingTaskGroup(of: Bool.self) { group in
+      // The candidates follow the description: they exist once it is set.
+      group.addTask {
+        for await candidate in connection.localCandidates {
+          JSONLines.write(
+            ConnectLine(
+              candidate: candidate.candidate, sdpMid: candidate.sdpMid, sdpMLineIndex: candidate.sdpMLineIndex,
+              usernameFragment: candidate.usernameFragment))
+        }
+        return false
+      }
+      group.addTask {
+        for await state in connection.connectionStates where state == .failed {
+          let reason = await connection.failureReason ?? "the connection failed"
+          JSONLines.write(ConnectLine(event: "failed", reason: reason))
+          throw ExitCode.failure
+        }
+        return false
+      }
+      group.addTask {
+        var channel = first
+        if channel == nil {
+          for await incoming in connection.incomingChannels {
+            channel = incoming
+            break
+          }
+        }
+        guard let channel else { return false }
+        try await use(channel, current: current)
+        return true
+      }
+      group.addTask {
+        try await readInput(current: current)
+        return true
+      }
+      while let isOver = try await group.next() {
+        if isOver { break }
+      }
+      group.cancelAll()
+    }
+    await connection.close()
+  }
+
+  private func use(_ channel: DataChannel, current: CurrentChannel) async throws {
+    try await channel.waitUntilOpen()
+    JSONLines.write(ConnectLine(event: "open", label: channel.label))
+    current.set(channel)
+    for await message in channel.messages {
+      if echo {
+        try await channel.send(message)
+        continue
+      }
+      switch message {
+      case .text(let text): JSONLines.write(ConnectLine(event: "message", text: text))
+      case .binary(let bytes):
+        JSONLines.write(ConnectLine(event: "message", base64: Data(bytes).base64EncodedString()))
+      }
+    }
+    JSONLines.write(ConnectLine(event: "closed"))
+  }
+
+  /// Carries out the lines of the input; at its end flushes and closes.
+  private func readInput(current: CurrentChannel) async throws {
+    let decoder = JSONDecoder()
+    for await line in StandardInputLines() {
+      if line.allSatisfy(\.isWhitespace) { continue }
+      let parsed: ConnectLine
+      do {
+        parsed = try decoder.decode(ConnectLine.self, from: Data(line.utf8))
+      } catch {
+        JSONLines.write(ConnectLine(event: "error", reason: "not a line that connect knows: \(line.prefix(120))"))
+        continue
+      }
+      do {
+        if try await apply(parsed, current: current) { break }
+      } catch let error as PeerConnectionError {
+        JSONLines.write(ConnectLine(event: "error", reason: "\(error)"))
+      } catch let error as SendError {
+        JSONLines.write(ConnectLine(event: "error", reason: "\(error)"))
+      }
+    }
+    if let channel = current.ifOpen {
+      channel.close()
+      await channel.waitUntilClosed()
+      JSONLines.write(ConnectLine(event: "closed"))
+    }
+  }
+
+  /// - Returns: whether this was the last line to heed.
+  private func apply(_ line: ConnectLine, current: CurrentChannel) async throws -> Bool {
+    if let type = line.type, let sdp = line.sdp {
+      try await connection.setRemoteDescription(SessionDescription(type: type, sdp: sdp))
+      if type == .offer {
+        let answer = try await connection.createAnswer()
+        try await connection.setLocalDescription(answer)
+        JSONLines.write(ConnectLine(type: .answer, sdp: answer.sdp))
+      }
+    } else if let candidate = line.candidate {
+      try await connection.addICECandidate(
+        ICECandidateInit(
+          candidate: candidate, sdpMid: line.sdpMid, sdpMLineIndex: line.sdpMLineIndex,
+          usernameFragment: line.usernameFragment))
+    } else if let text = line.send {
+      try await current.waitForChannel().send(text)
+    } else if let base64 = line.sendBase64 {
+      guard let data = Data(base64Encoded: base64) else {
+        JSONLines.write(ConnectLine(event: "error", reason: "sendBase64 is not base64"))
+        return false
+      }
+      try await current.waitForChannel().send([UInt8](data))
+    } else if line.close == true {
+      return true
+    } else {
+      JSONLines.write(ConnectLine(event: "error", reason: "a line without type, candidate, send, sendBase64 or close"))
+    }
+    return false
+  }
+}
+
+/// The open channel, once there is one: input may ask to send before that.
+private final class CurrentChannel: Sendable {
+  private let channel = Mutex<DataChannel?>(nil)
+  private let (stream, continuation) = AsyncStream.makeStream(of: DataChannel.self)
+
+  var ifOpen: DataChannel? { channel.withLock { $0 } }
+
+  func set(_ channel: DataChannel) {
+    self.channel.withLock { $0 = channel }
+    continuation.yield(channel)
+  }
+
+  /// - Throws: `CancellationError` when the session ends before a channel opens.
+  func waitForChannel() async throws -> DataChannel {
+    if let channel = ifOpen { return channel }
+    for await channel in stream { return channel }
+    throw CancellationError()
+  }
+}

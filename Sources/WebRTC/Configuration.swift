@@ -1,0 +1,62 @@
+// Configuration.swift — what a connection and a channel can be asked for.
+
+public import Logging
+public import Net
+
+/// How a `PeerConnection` is set up. Every default suits a peer on the open network.
+public struct PeerConnectionConfiguration: Sendable {
+  /// Which of this machine's addresses become host candidates.
+  public enum Loopback: Sendable {
+    /// Loopback addresses only when the machine has no other.
+    case automatic
+    /// Loopback addresses beside all others: for peers on one machine.
+    case included
+    /// Loopback addresses alone: for tests, nothing leaves the machine.
+    case only
+    case excluded
+  }
+
+  /// The loop that does the I/O of this connection; nil takes the next of the shared ones. An actor that has the same
+  /// loop as its executor calls the connection without changing threads.
+  public var eventLoop: EventLoop?
+  public var loopback = Loopback.automatic
+  /// The largest message to accept, in bytes; told to the other side as `a=max-message-size` (RFC 8841 §6).
+  public var maximumMessageSize = 262_144
+  /// How many bytes `send` and `trySend` queue in one connection before the first waits and the second refuses.
+  public var sendBufferLimit = 1 << 20
+  /// How many received bytes may wait for the application before the peer is told to pause.
+  public var receiveBufferLimit = 2 << 20
+  /// The largest UDP payload to send, in bytes. 1,200 passes on every path that IPv6 allows (RFC 8831 §5).
+  public var maximumDatagramSize = 1_200
+  public var logger = Logger(label: "webrtc")
+
+  public init() {}
+}
+
+/// How a data channel is opened (W3C `RTCDataChannelInit`, RFC 8832 §5.1).
+public struct DataChannelConfiguration: Sendable, Hashable {
+  /// Whether messages arrive in the order they were sent.
+  public var isOrdered = true
+  /// Gives a message up after this many retransmissions; excludes `maxPacketLifeTime`.
+  public var maxRetransmits: UInt16?
+  /// Gives a message up after this many milliseconds; excludes `maxRetransmits`.
+  public var maxPacketLifeTime: UInt16?
+  /// The name of the protocol spoken over the channel; at most 65,535 bytes of UTF-8.
+  public var subprotocol = ""
+  /// Opens the channel on this stream without telling the peer, who must do the same; 0…65,534.
+  public var negotiatedID: UInt16?
+  /// The channel's weight (RFC 8831 §6.4): 128 below normal, 256 normal, 512 high, 1024 extra high.
+  public var priority: UInt16 = 256
+
+  public init(
+    isOrdered: Bool = true, maxRetransmits: UInt16? = nil, maxPacketLifeTime: UInt16? = nil, subprotocol: String = "",
+    negotiatedID: UInt16? = nil, priority: UInt16 = 256
+  ) {
+    self.isOrdered = isOrdered
+    self.maxRetransmits = maxRetransmits
+    self.maxPacketLifeTime = maxPacketLifeTime
+    self.subprotocol = subprotocol
+    self.negotiatedID = negotiatedID
+    self.priority = priority
+  }
+}

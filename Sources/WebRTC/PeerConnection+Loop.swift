@@ -1,0 +1,120 @@
+// PeerConnection+Loop.swift — the door through which the event loop enters: datagrams and time in, datagrams out.
+
+import DataChannel
+import DequeModule
+import ICE
+import Logging
+package import Net
+import Peer
+import SCTP
+package import Wire
+
+typealias Entries = Deque<Exchange.Entry>
+
+extension PeerConnection: EventLoopParticipant {
+  package nonisolated func datagramsArrived(batch: borrowing ReceiveBatch, socket: SocketID, now: Instant) {
+    assumeIsolated { connection in
+      batch.forEach { bytes, route in connection.machine.handle(bytes, route: route, now: now) }
+      connection.takeEvents(now: now)
+    }
+  }
+
+  package nonisolated func timeout(now: Instant) {
+    assumeIsolated { connection in
+      connection.machine.handleTimeout(now: now)
+      connection.takeEvents(now: now)
+    }
+  }
+
+  package nonisolated func drain(into batch: inout TransmitBatch, now: Instant) -> Bool {
+    assumeIsolated { connection in connection.drainIsolated(into: &batch, now: now) }
+  }
+
+  package nonisolated var deadline: Instant? { assumeIsolated { connection in connection.machine.deadline } }
+
+  /// Asks the loop for a drain at the end of this turn.
+  func touch() { registration?.touch() }
+
+  private func drainIsolated(into batch: inout TransmitBatch, now: Instant) -> Bool {
+    takeExchange(now: now)
+    let hasMore = machine.pollTransmit(into: &batch, now: now)
+    reportSent()
+    takeEvents(now: now)
+    return hasMore
+  }
+
+  // MARK: Down
+
+  /// Moves what other threads have left into the machine, as far as SCTP has room.
+  private func takeExchange(now: Instant) {
+    let (consumed, deliveries) = exchange.take(room: machine.association.sendRoom, into: &entries)
+    for channel in deliveries { channels[channel]?.inbox.pump() }
+    if consumed > 0 { machine.releaseReceived(consumed, now: now) }
+    while let entry = entries.popFirst() {
+      switch entry {
+      case .message(let channel, let isText, let payload):
+        let count = max(payload.count, 1)
+        unsent[channel, default: 0] += count
+        do { try machine.send(on: channel, isText: isText, payload: payload, now: now) } catch {
+          // The channel has closed since the message was queued; its end has been reported.
+          configuration.logger.debug("a message was not sent: \(error)")
+        }
+      case .close(let channel): machine.closeChannel(channel)
+      }
+    }
+  }
+
+  /// Lets each channel know how many of its bytes have gone to the network.
+  private func reportSent() {
+    guard !unsent.isEmpty else { return }
+    for (channel, before) in unsent {
+      let after = machine.bufferedAmount(of: channel)
+      if after < before { channels[channel]?.didSend(before - after) }
+      unsent[channel] = after > 0 ? after : nil
+    }
+  }
+
+  // MARK: Up
+
+  func takeEvents(now: Instant) {
+    while let event = machine.pollEvent(now: now) {
+      switch event {
+      case .message(let id, let isText, let payload):
+        guard let channel = channels[id] else {
+          machine.releaseReceived(payload.count, now: now)
+          break
+        }
+        channel.inbox.deliver(Message(isText: isText, payload: payload))
+      case .channelOpened(let id):
+        if let stream = machine.channels.stream(of: id) { channels[id]?.didOpen(stream: stream) }
+      case .incomingChannel(let id, let parameters):
+        let channel = makeChannel(id, label: parameters.label, DataChannelConfiguration(parameters))
+        if let stream = machine.channels.stream(of: id) { channel.didOpen(stream: stream) }
+        channelContinuation.yield(channel)
+      case .channelClosing(let id): channels[id]?.didStartClosing()
+      case .channelClosed(let id):
+        unsent[id] = nil
+        channels.removeValue(forKey: id)?.didClose()
+      case .channelFailed(let id, let why):
+        configuration.logger.info("channel \(channels[id]?.label ?? "?") failed: \(why)")
+      case .selectedPairChanged(let pair):
+        configuration.logger.debug("selected pair: \(pair.local.address) to \(pair.remote.address)")
+      case .stateChanged(let state): change(to: State(state))
+      }
+    }
+  }
+
+  private func change(to new: State) {
+    state = new
+    stateContinuation.yield(new)
+    guard new == .failed || new == .closed else { return }
+    exchange.close()
+    for channel in channels.values { channel.didClose() }
+    channels.removeAll()
+    unsent.removeAll()
+    stateContinuation.finish()
+    channelContinuation.finish()
+    candidateContinuation.finish()
+    registration?.leave(afterDrain: true)
+  }
+}

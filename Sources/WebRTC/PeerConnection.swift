@@ -1,0 +1,218 @@
+// PeerConnection.swift — one connection to one peer (W3C `RTCPeerConnection`, data channels only).
+//
+// Two doors: the event loop enters synchronously (PeerConnection+Loop.swift), everybody else with `await`. Both run on
+// the loop's thread, which is this actor's executor, so nothing inside is locked.
+
+import DTLS
+import DataChannel
+import DequeModule
+import ICE
+import Logging
+import Net
+import Peer
+import SCTP
+import SDP
+import Wire
+
+/// A connection to a peer, carrying data channels.
+///
+/// Descriptions and candidates travel through a signalling service of the application's choice:
+/// ```
+/// let connection = try PeerConnection()
+/// let channel = try await connection.createDataChannel("chat")
+/// let offer = try await connection.createOffer()
+/// try await connection.setLocalDescription(offer)
+/// // send the offer and each of `localCandidates`; then, as they come back:
+/// try await connection.setRemoteDescription(answer)
+/// try await connection.addICECandidate(candidate)
+/// try await channel.waitUntilOpen()
+/// ```
+/// A connection lives until `close()`, or until it fails; dropping the last reference to it does not close it.
+public actor PeerConnection {
+  /// The sum of the transports' states (W3C `RTCPeerConnectionState`).
+  public enum State: String, Sendable, Hashable {
+    case new, connecting, connected, disconnected, failed, closed
+  }
+
+  /// This side's candidates as they are found, for the peer; the last one is empty (RFC 8838 §13). For one reader.
+  public nonisolated let localCandidates: AsyncStream<ICECandidateInit>
+  /// Every change of the connection's state; ends after `failed` or `closed`. For one reader.
+  public nonisolated let connectionStates: AsyncStream<State>
+  /// Channels that the peer opens. For one reader.
+  public nonisolated let incomingChannels: AsyncStream<DataChannel>
+
+  public nonisolated let configuration: PeerConnectionConfiguration
+  public internal(set) var state = State.new
+  /// Why the connection failed, for people; nil unless it did.
+  public var failureReason: String? { machine.failure }
+
+  nonisolated let loop: EventLoop
+  nonisolated let exchange: Exchange
+  var machine: Connection
+  var registration: EventLoopRegistration?
+  var channels: [ChannelID: DataChannel] = [:]
+  /// Entries taken from the exchange and not yet handed to the machine; empty outside of a drain.
+  var entries = Entries()
+  /// Bytes of each channel that SCTP holds and the channel still counts as buffered.
+  var unsent: [ChannelID: Int] = [:]
+  let candidateContinuation: AsyncStream<ICECandidateInit>.Continuation
+  let stateContinuation: AsyncStream<State>.Continuation
+  let channelContinuation: AsyncStream<DataChannel>.Continuation
+
+  public nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe loop.asUnownedSerialExecutor() }
+
+  /// - Throws: `PeerConnectionError.system` when no key can be made or no event loop be started.
+  public init(configuration: PeerConnectionConfiguration = .init()) throws(PeerConnectionError) {
+    self.configuration = configuration
+    var machineConfiguration = Connection.Configuration()
+    machineConfiguration.maximumDatagramSize = configuration.maximumDatagramSize
+    machineConfiguration.sctp.maximumIncomingMessageSize = configuration.maximumMessageSize
+    machineConfiguration.sctp.receiveWindow = configuration.receiveBufferLimit
+    do {
+      loop = try configuration.eventLoop ?? EventLoopGroup.shared.next()
+    } catch {
+      throw .system("\(error)")
+    }
+    do {
+      machine = Connection(configuration: machineConfiguration, identity: try .generate(), random: .system)
+    } catch {
+      throw .system("\(error)")
+    }
+    exchange = Exchange(
+      limit: configuration.sendBufferLimit, releaseThreshold: configuration.receiveBufferLimit / 8,
+      maximumMessageSize: machineConfiguration.sctp.maximumOutgoingMessageSize)
+    (localCandidates, candidateContinuation) = AsyncStream.makeStream()
+    (connectionStates, stateContinuation) = AsyncStream.makeStream()
+    (incomingChannels, channelContinuation) = AsyncStream.makeStream()
+  }
+
+  // MARK: Channels
+
+  /// Opens a channel; before the connection is up, the channel opens with it.
+  ///
+  /// - Throws: `PeerConnectionError.invalidParameter` or `.closed`.
+  public func createDataChannel(
+    _ label: String, _ configuration: DataChannelConfiguration = .init()
+  ) throws(PeerConnectionError) -> DataChannel {
+    guard state != .closed, state != .failed else { throw .closed }
+    let parameters = try ChannelParameters(label: label, configuration)
+    let handle: ChannelID
+    do { handle = try machine.openChannel(parameters, now: loop.now) } catch {
+      throw .init(error)
+    }
+    let channel = makeChannel(handle, label: label, configuration)
+    touch()
+    return channel
+  }
+
+  func makeChannel(_ handle: ChannelID, label: String, _ configuration: DataChannelConfiguration) -> DataChannel {
+    let channel = DataChannel(handle: handle, label: label, configuration: configuration, exchange: exchange)
+    channels[handle] = channel
+    return channel
+  }
+
+  // MARK: Descriptions
+
+  /// An offer for the connection as it is now. Set it as the local description before sending it.
+  public func createOffer() throws(PeerConnectionError) -> SessionDescription {
+    do { return SessionDescription(type: .offer, sdp: try machine.createOffer()) } catch { throw .init(error) }
+  }
+
+  /// The answer to the offer that was set as the remote description.
+  public func createAnswer() throws(PeerConnectionError) -> SessionDescription {
+    do { return SessionDescription(type: .answer, sdp: try machine.createAnswer()) } catch { throw .init(error) }
+  }
+
+  /// Takes this side's description and begins to gather candidates.
+  public func setLocalDescription(_ description: SessionDescription) throws(PeerConnectionError) {
+    do { try machine.setLocalDescription(.init(description.type), description.sdp, now: loop.now) } catch {
+      throw .init(error)
+    }
+    if registration == nil { try gather() }
+    touch()
+  }
+
+  /// Takes the peer's description.
+  public func setRemoteDescription(_ description: SessionDescription) throws(PeerConnectionError) {
+    do { try machine.setRemoteDescription(.init(description.type), description.sdp, now: loop.now) } catch {
+      throw .init(error)
+    }
+    exchange.setMaximumMessageSize(machine.maximumOutgoingMessageSize)
+    touch()
+  }
+
+  /// Takes one of the peer's candidates. One that cannot be used, as a TCP or an unresolvable `.local` candidate, is
+  /// ignored.
+  ///
+  /// - Throws: `PeerConnectionError.invalidDescription` when it cannot be read, `.invalidState` before the remote
+  ///   description is set.
+  public func addICECandidate(_ candidate: ICECandidateInit) throws(PeerConnectionError) {
+    do {
+      if candidate.isEndOfCandidates {
+        machine.endOfRemoteCandidates(now: loop.now)
+      } else {
+        try machine.addRemoteCandidate(
+          candidate.candidate, usernameFragment: candidate.usernameFragment, now: loop.now)
+      }
+    } catch {
+      throw .init(error)
+    }
+    touch()
+  }
+
+  /// The description that was set, with the candidates found so far: all that a peer without trickle needs.
+  public var localDescription: SessionDescription? {
+    machine.localDescription.map { SessionDescription(type: .init($0.kind), sdp: $0.text) }
+  }
+
+  /// Opens a socket on each of this machine's addresses that `configuration.loopback` allows.
+  private func gather() throws(PeerConnectionError) {
+    let addresses: [IPAddress]
+    do { addresses = try Self.hostAddresses(configuration.loopback) } catch { throw .system("\(error)") }
+    let registration = loop.register(self)
+    self.registration = registration
+    exchange.onWork { registration.touchFromAnyThread() }
+    for address in addresses {
+      do {
+        let socket = try registration.openSocket(SocketAddress(ip: address, port: 0))
+        let candidate = machine.addLocalCandidate(socket.localAddress, socket: socket.id, now: loop.now)
+        announce(candidate.sdpText)
+      } catch {
+        // An address may vanish between the listing and the bind; the others still serve.
+        configuration.logger.debug("no socket on \(address): \(error)")
+      }
+    }
+    machine.endOfLocalCandidates(now: loop.now)
+    announce("")
+    candidateContinuation.finish()
+  }
+
+  private func announce(_ candidate: String) {
+    candidateContinuation.yield(
+      ICECandidateInit(
+        candidate: candidate, sdpMid: machine.mid, sdpMLineIndex: machine.mediaIndex,
+        usernameFragment: machine.ice.localCredentials.usernameFragment))
+  }
+
+  private static func hostAddresses(_ loopback: PeerConnectionConfiguration.Loopback) throws(NetError) -> [IPAddress] {
+    let all = try NetworkInterfaces.addresses()
+    let inner = all.filter { $0.isLoopback && !$0.isLinkLocal }.map(\.address)
+    let outer = all.filter { !$0.isLoopback && !$0.isLinkLocal }.map(\.address)
+    return switch loopback {
+    case .automatic: outer.isEmpty ? inner : outer
+    case .included: outer + inner
+    case .only: inner
+    case .excluded: outer
+    }
+  }
+
+  // MARK: The end
+
+  /// Ends the connection at once: the peer is told, what is not sent yet is lost, all channels close. Close the channels
+  /// first and await their end to lose nothing.
+  public func close() {
+    guard state != .closed else { return }
+    machine.close(now: loop.now)
+    takeEvents(now: loop.now)
+  }
+}

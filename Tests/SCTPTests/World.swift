@@ -1,0 +1,198 @@
+// World.swift — two associations on a simulated clock with a seeded network between them.
+
+import SCTP
+import TestSupport
+import Wire
+
+/// One endpoint with what it has told so far.
+struct Endpoint: ~Copyable {
+  var association: SCTPAssociation
+  var events: [SCTPAssociation.Event] = []
+  var messages: [IncomingMessage] = []
+  /// Releases what it receives at once; set to false to let the window fill.
+  var releases = true
+
+  init(_ configuration: SCTPConfiguration = .init(), seed: UInt64) {
+    association = SCTPAssociation(configuration: configuration, random: .seeded(state: seed))
+  }
+
+  mutating func collect(now: Instant) {
+    while let message = association.pollMessage() {
+      if releases { association.releaseReceived(message.payload.count, now: now) }
+      messages.append(message)
+    }
+    while let event = association.pollEvent() { events.append(event) }
+  }
+
+  /// The next packet, if one is due.
+  mutating func packet(now: Instant) -> [UInt8]? {
+    var written = false
+    let bytes = collectBytes(capacity: 2_048) { out in
+      written = association.pollTransmit(into: &out, now: now)
+    }
+    return written ? bytes : nil
+  }
+
+  mutating func packets(now: Instant) -> [[UInt8]] {
+    var result: [[UInt8]] = []
+    while let next = packet(now: now) { result.append(next) }
+    return result
+  }
+
+  mutating func handle(_ packet: [UInt8], now: Instant) { association.handle(packet.rawSpan, now: now) }
+}
+
+struct Network {
+  var delay = Interval.milliseconds(10)
+  var jitter = Interval.zero
+  var lossPerMille: UInt64 = 0
+  var duplicatePerMille: UInt64 = 0
+  var corruptPerMille: UInt64 = 0
+}
+
+/// Runs endpoints `a` and `b` until nothing is due or a condition holds.
+struct World: ~Copyable {
+  enum Side { case a, b }
+  struct Flight {
+    var arrival: Instant
+    var order: Int
+    var to: Side
+    var packet: [UInt8]
+  }
+
+  var a: Endpoint
+  var b: Endpoint
+  var now = Instant(nanoseconds: 1_000_000_000)
+  var network: Network
+  var random: RandomSource
+  var inFlight: [Flight] = []
+  var sent = 0
+  /// Sees every packet before the network does; false drops it.
+  var filter: ((Side, [UInt8]) -> Bool)?
+  var log: [(from: Side, packet: [UInt8])] = []
+
+  init(
+    seed: UInt64 = 1, network: Network = .init(), a: SCTPConfiguration = .init(), b: SCTPConfiguration = .init()
+  ) {
+    self.a = Endpoint(a, seed: seed &* 2 &+ 1)
+    self.b = Endpoint(b, seed: seed &* 2 &+ 2)
+    self.network = network
+    random = .seeded(state: seed)
+  }
+
+  /// Both sides up, with nothing in flight.
+  static func connected(
+    seed: UInt64 = 1, network: Network = .init(), a: SCTPConfiguration = .init(), b: SCTPConfiguration = .init()
+  ) -> World {
+    var world = World(seed: seed, a: a, b: b)
+    world.a.association.connect(now: world.now)
+    world.b.association.connect(now: world.now)
+    world.run(until: { a, b in a.state == .established && b.state == .established })
+    world.settle()
+    world.a.events.removeAll()
+    world.b.events.removeAll()
+    world.log.removeAll()
+    world.network = network
+    return world
+  }
+
+  /// Sends what is due, and collects what has been delivered.
+  mutating func flush() {
+    while true {
+      var moved = false
+      while let packet = a.packet(now: now) {
+        put(packet, from: .a)
+        moved = true
+      }
+      while let packet = b.packet(now: now) {
+        put(packet, from: .b)
+        moved = true
+      }
+      a.collect(now: now)
+      b.collect(now: now)
+      if !moved { return }
+    }
+  }
+
+  private mutating func put(_ packet: [UInt8], from: Side) {
+    log.append((from, packet))
+    if let filter, !filter(from, packet) { return }
+    let to: Side = from == .a ? .b : .a
+    guard !chance(network.lossPerMille) else { return }
+    let copies = chance(network.duplicatePerMille) ? 2 : 1
+    for _ in 0..<copies {
+      var copy = packet
+      if chance(network.corruptPerMille) {
+        copy[Int(random.next() % UInt64(copy.count))] ^= UInt8(1 + random.next() % 255)
+      }
+      let jitter =
+        network.jitter > .zero
+        ? Interval(nanoseconds: Int64(random.next() % UInt64(network.jitter.nanoseconds))) : .zero
+      inFlight.append(Flight(arrival: now + network.delay + jitter, order: sent, to: to, packet: copy))
+      sent += 1
+    }
+  }
+
+  private mutating func chance(_ perMille: UInt64) -> Bool { perMille > 0 && random.next() % 1_000 < perMille }
+
+  var nextDue: Instant? {
+    var due = earliest(a.association.deadline, b.association.deadline)
+    for flight in inFlight { due = earliest(due, flight.arrival) }
+    return due
+  }
+
+  /// One step: to the next moment at which something is due. False: nothing is, or it is later than `limit`.
+  mutating func step(limit: Instant) -> Bool {
+    flush()
+    guard let due = nextDue, due <= limit else { return false }
+    now = max(now, due)
+    let arrived = inFlight.filter { $0.arrival <= now }.sorted {
+      $0.arrival != $1.arrival ? $0.arrival < $1.arrival : $0.order < $1.order
+    }
+    inFlight.removeAll { $0.arrival <= now }
+    for flight in arrived {
+      if flight.to == .a { a.handle(flight.packet, now: now) } else { b.handle(flight.packet, now: now) }
+    }
+    if let due = a.association.deadline, due <= now { a.association.handleTimeout(now: now) }
+    if let due = b.association.deadline, due <= now { b.association.handleTimeout(now: now) }
+    flush()
+    return true
+  }
+
+  /// Runs until `done`, or until `limit` has passed.
+  ///
+  /// - Returns: whether `done` held.
+  @discardableResult
+  mutating func run(
+    for limit: Interval = .seconds(120), until done: (borrowing SCTPAssociation, borrowing SCTPAssociation) -> Bool
+  ) -> Bool {
+    let end = now + limit
+    flush()
+    while !done(a.association, b.association) {
+      if !step(limit: end) { return done(a.association, b.association) }
+    }
+    return true
+  }
+
+  /// Runs for a while.
+  mutating func run(for time: Interval) {
+    let end = now + time
+    while step(limit: end) {}
+    now = max(now, end)
+  }
+
+  /// Runs until nothing is in flight and only heartbeats are due.
+  mutating func settle() { run(for: .seconds(2)) }
+}
+
+extension OutgoingMessage {
+  init(_ stream: UInt16, _ payload: [UInt8], ordered: Bool = true, _ reliability: Reliability = .reliable) {
+    self.init(
+      stream: stream, payloadProtocol: .binary, payload: payload, isOrdered: ordered, reliability: reliability)
+  }
+}
+
+/// Bytes that differ along the way and from seed to seed.
+func pattern(_ count: Int, _ seed: Int = 0) -> [UInt8] {
+  (0..<count).map { UInt8(truncatingIfNeeded: ($0 &* 31) ^ ($0 >> 8) ^ (seed &* 7)) }
+}

@@ -1,0 +1,122 @@
+// WholePeersTests.swift — two whole peers, ICE to data channel, over hostile networks. Each seed is its own run.
+
+import CVirtualClock
+import DataChannel
+import Foundation
+import Peer
+import Simulation
+import Testing
+import Wire
+
+/// One conversation: both sides send messages of seeded sizes over a reliable, ordered channel.
+private struct Conversation {
+  enum Outcome: Equatable { case delivered(messages: Int), stuck(String) }
+
+  let seed: UInt64
+  let conditions: PathConditions
+  var messagesPerSide = 40
+  var largestMessage = 12_000
+
+  func run() throws -> Outcome {
+    defer { virtual_clock_clear() }
+    var random = RandomSource.seeded(state: seed &* 31 &+ 7)
+    let sizes = (0..<messagesPerSide).map { _ in Int.random(in: 0...largestMessage, using: &random) }
+    // A flipped bit in the plaintext part of the handshake rightly ends it (UDP's checksum catches nearly all of them on
+    // a real path): corruption begins once both sides are connected.
+    var peaceful = conditions
+    peaceful.corruptionPerMille = 0
+    var connected: Set<TwoPeers.Side> = []
+    var peers = try TwoPeers(conditions: peaceful, seed: seed) { virtual_clock_set($0.nanoseconds) }
+    try peers.negotiate()
+    let channel = try peers.offerer.openChannel(ChannelParameters(label: "story"), now: peers.now)
+
+    var received: [TwoPeers.Side: [[UInt8]]] = [.offerer: [], .answerer: []]
+    var failure: String?
+    var toSend: [TwoPeers.Side: ChannelID] = [:]
+    var sent: [TwoPeers.Side: Int] = [.offerer: 0, .answerer: 0]
+    let expected = sizes.enumerated().map { Self.payload(number: $0, size: $1) }
+    let end = peers.now + .seconds(300)
+    while peers.now < end, failure == nil {
+      if received[.offerer]!.count == expected.count, received[.answerer]!.count == expected.count { break }
+      let isPending = peers.step { side, event in
+        switch event {
+        case .channelOpened(channel) where side == .offerer: toSend[.offerer] = channel
+        case .incomingChannel(let incoming, _): toSend[.answerer] = incoming
+        case .message(_, let isText, let payload):
+          if isText { failure = "binary arrived as text" }
+          received[side]!.append(payload)
+        case .stateChanged(.connected): connected.insert(side)
+        case .stateChanged(let state) where state == .failed || state == .closed: failure = "\(side) is \(state)"
+        case .channelClosed: failure = "the channel closed"
+        default: break
+        }
+      }
+      if connected.count == 2 { peers.network.conditions = conditions }
+      for (side, channel) in toSend {
+        while sent[side]! < expected.count {
+          do {
+            let payload = expected[sent[side]!]
+            let now = peers.now
+            switch side {
+            case .offerer: try peers.offerer.send(on: channel, isText: false, payload: payload, now: now)
+            case .answerer: try peers.answerer.send(on: channel, isText: false, payload: payload, now: now)
+            }
+            sent[side]! += 1
+          } catch { break }
+        }
+      }
+      if !isPending, toSend.isEmpty { failure = "nothing is pending" }
+    }
+    if let failure { return .stuck(failure) }
+    for side in TwoPeers.Side.allCases where received[side]! != expected {
+      return .stuck("\(side) got \(received[side]!.count) of \(expected.count) messages, or not in order")
+    }
+    return .delivered(messages: received[.offerer]!.count + received[.answerer]!.count)
+  }
+
+  private static func payload(number: Int, size: Int) -> [UInt8] {
+    (0..<size).map { UInt8(truncatingIfNeeded: number &* 7 &+ $0) }
+  }
+}
+
+@Suite struct WholePeersTests {
+  @Test func cleanPath() throws {
+    #expect(try Conversation(seed: 1, conditions: PathConditions()).run() == .delivered(messages: 80))
+  }
+
+  /// How many seeds: 1,000 in a release build, fewer where everything is checked; `SIMULATION_SEEDS` overrides.
+  private static var seeds: Int {
+    if let text = ProcessInfo.processInfo.environment["SIMULATION_SEEDS"], let count = Int(text) { return count }
+    #if DEBUG
+      return 50
+    #else
+      return 1_000
+    #endif
+  }
+
+  @Test func hostilePathDeliversOnceAndInOrder() throws {
+    var conditions = PathConditions()
+    conditions.lossPerMille = 100
+    conditions.duplicationPerMille = 20
+    conditions.reorderingPerMille = 50
+    conditions.jitter = .milliseconds(5)
+    var delivered = 0
+    for seed in 1...UInt64(Self.seeds) {
+      let outcome = try Conversation(seed: seed, conditions: conditions).run()
+      guard case .delivered(let messages) = outcome else {
+        Issue.record("seed \(seed): \(outcome)")
+        continue
+      }
+      delivered += messages
+    }
+    print("simulation: \(Self.seeds) seeds, \(delivered) messages delivered once and in order")
+    #expect(delivered == Self.seeds * 80)
+  }
+
+  @Test(arguments: 1...20 as ClosedRange<UInt64>)
+  func corruptionIsLoss(seed: UInt64) throws {
+    var conditions = PathConditions()
+    conditions.corruptionPerMille = 50
+    #expect(try Conversation(seed: seed, conditions: conditions).run() == .delivered(messages: 80), "seed \(seed)")
+  }
+}
