@@ -99,6 +99,17 @@ let package = Package(
       name: "SignalingTests", dependencies: ["Signaling", "Wire", "TestSupport"], swiftSettings: testSettings),
     .testTarget(name: "WebRTCTests", dependencies: ["WebRTC", "Net", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
+      name: "SignalingTransportTests",
+      dependencies: [
+        "Signaling", "SignalingTransport", "Wire", "TestSupport", logging, swarmOnly("NIOCore", "swift-nio"),
+        swarmOnly("NIOPosix", "swift-nio"), swarmOnly("NIOHTTP1", "swift-nio"),
+        swarmOnly("NIOWebSocket", "swift-nio"),
+      ], swiftSettings: testSettings),
+    .testTarget(
+      name: "SwarmTests",
+      dependencies: ["Swarm", "Signaling", "SignalingTransport", "WebRTC", "Wire", "Digest", "TestSupport"],
+      swiftSettings: testSettings),
+    .testTarget(
       name: "SimulationTests",
       dependencies: ["Simulation", "Peer", "DataChannel", "SCTP", "Wire", "TestSupport", "CVirtualClock"],
       swiftSettings: testSettings),

@@ -126,21 +126,29 @@ final class Exchange: Sendable {
 
   // MARK: The loop's thread
 
-  /// Moves entries worth up to `room` bytes into `scratch`, at least one message when `room` is positive.
+  /// Moves entries worth up to `room` bytes into `scratch`.
   ///
+  /// - Parameter isIdle: nothing waits below, so that one message is taken whatever its size.
   /// - Returns: consumed bytes to give back to the window, and the channels to deliver for.
-  func take(room: Int, into scratch: inout Deque<Entry>) -> (consumed: Int, deliveries: [ChannelID]) {
+  func take(
+    room: Int, isIdle: Bool, into scratch: inout Deque<Entry>
+  ) -> (consumed: Int, deliveries: [ChannelID]) {
     var deliveries: [ChannelID] = []
     let resumed = state.withLock { state in
       state.isFlushScheduled = false
       swap(&deliveries, &state.deliveries)
       var room = room
-      while room > 0, let entry = state.entries.popFirst() {
+      var isIdle = isIdle
+      while let entry = state.entries.first {
         if case .message(_, _, let payload) = entry {
-          room -= payload.count
+          // An empty message travels as one byte.
+          let count = max(payload.count, 1)
+          guard count <= room || isIdle else { break }
+          room -= count
+          isIdle = false
           state.byteCount -= payload.count
         }
-        scratch.append(entry)
+        scratch.append(state.entries.removeFirst())
       }
       return Self.waitersToResume(&state, limit: limit)
     }

@@ -45,17 +45,23 @@ extension PeerConnection: EventLoopParticipant {
 
   // MARK: Down
 
-  /// Moves what other threads have left into the machine, as far as SCTP has room.
+  /// Moves what other threads have left into the machine, as far as SCTP has room; the rest keeps its place.
   private func takeExchange(now: Instant) {
-    let (consumed, deliveries) = exchange.take(room: machine.association.sendRoom, into: &entries)
+    let room = entries.isEmpty ? machine.association.sendRoom : 0
+    let isIdle = entries.isEmpty && machine.association.bufferedTotal == 0
+    let (consumed, deliveries) = exchange.take(room: room, isIdle: isIdle, into: &entries)
     for channel in deliveries { channels[channel]?.inbox.pump() }
     if consumed > 0 { machine.releaseReceived(consumed, now: now) }
     while let entry = entries.popFirst() {
       switch entry {
       case .message(let channel, let isText, let payload):
-        let count = max(payload.count, 1)
-        unsent[channel, default: 0] += count
-        do { try machine.send(on: channel, isText: isText, payload: payload, now: now) } catch {
+        do {
+          try machine.send(on: channel, isText: isText, payload: payload, now: now)
+          unsent[channel, default: 0] += max(payload.count, 1)
+        } catch .association(.bufferFull) {
+          entries.prepend(entry)
+          return
+        } catch {
           // The channel has closed since the message was queued; its end has been reported.
           configuration.logger.debug("a message was not sent: \(error)")
         }

@@ -51,7 +51,7 @@ public actor PeerConnection {
   var machine: Connection
   var registration: EventLoopRegistration?
   var channels: [ChannelID: DataChannel] = [:]
-  /// Entries taken from the exchange and not yet handed to the machine; empty outside of a drain.
+  /// Entries taken from the exchange that the machine has no room for yet.
   var entries = Entries()
   /// Bytes of each channel that SCTP holds and the channel still counts as buffered.
   var unsent: [ChannelID: Int] = [:]

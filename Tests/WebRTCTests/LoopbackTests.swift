@@ -74,13 +74,14 @@ struct Pair {
     await pair.close()
   }
 
-  @Test func sendWaitsForRoomAndLosesNothing() async throws {
+  /// With sizes that do not divide the bounds of any queue on the way.
+  @Test(arguments: [(100_000, 50_000), (1 << 20, 65_537), (1 << 20, 262_144), (300_000, 1)])
+  func sendWaitsForRoomAndLosesNothing(limit: Int, size: Int) async throws {
     var configuration = Pair.loopbackOnly
-    configuration.sendBufferLimit = 100_000
+    configuration.sendBufferLimit = limit
     let pair = try Pair(configuration: configuration)
     let (near, far) = try await pair.open()
     let count = 400
-    let size = 50_000
     let reader = Task {
       var bytes = 0
       for await message in far.messages {
