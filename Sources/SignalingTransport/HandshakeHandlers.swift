@@ -3,6 +3,7 @@
 internal import Logging
 internal import NIOCore
 internal import NIOHTTP1
+internal import NIOWebSocket
 internal import Signaling
 
 /// Closes what has not become a WebSocket in time, or sends more than a handshake needs (W1, W2). Sits below the HTTP
@@ -91,7 +92,11 @@ final class HTTPAnswerer: ChannelInboundHandler, RemovableChannelHandler {
     }
   }
 
-  func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+  func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    // A handshake that was not taken comes here as an error first, and then as the request to answer.
+    if error is NIOWebSocketUpgradeError || error is HTTPServerUpgradeErrors { return }
+    context.close(promise: nil)
+  }
 
   private func answer(_ status: HTTPResponseStatus, _ text: String, type: String, _ context: ChannelHandlerContext) {
     var head = HTTPResponseHead(version: .http1_1, status: status)
