@@ -15,6 +15,7 @@ final class HandshakeGuard: ChannelInboundHandler, RemovableChannelHandler {
 
   private let timeout: TimeAmount
   private var byteCount = 0
+  private var isRefused = false
   private var deadline: Scheduled<Void>?
 
   init(timeout: TimeAmount) { self.timeout = timeout }
@@ -27,16 +28,13 @@ final class HandshakeGuard: ChannelInboundHandler, RemovableChannelHandler {
   func handlerRemoved(context: ChannelHandlerContext) { deadline?.cancel() }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    guard !isRefused else { return }
     byteCount += unwrapInboundIn(data).readableBytes
-    guard byteCount <= Self.maximumByteCount else {
-      if byteCount != .max { refuse(context) }
-      byteCount = .max - Self.largestRead
-      return
-    }
-    context.fireChannelRead(data)
+    if byteCount > Self.maximumByteCount { refuse(context) } else { context.fireChannelRead(data) }
   }
 
   private func refuse(_ context: ChannelHandlerContext) {
+    isRefused = true
     let answer = "HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
     let channel = context.channel
     context.writeAndFlush(wrapOutboundOut(channel.allocator.buffer(string: answer)))
@@ -45,7 +43,6 @@ final class HandshakeGuard: ChannelInboundHandler, RemovableChannelHandler {
 
   /// Browsers need about 1 KB; the rest is for cookies of whatever else runs on this host.
   private static let maximumByteCount = 32_768
-  private static let largestRead = 1 << 24
 }
 
 /// Answers what does not become a WebSocket, and ends the connection with it.
