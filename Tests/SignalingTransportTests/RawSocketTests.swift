@@ -143,7 +143,7 @@ import Testing
 
   @Test("what RFC 6455 forbids closes with 1002 (W7)")
   func violations() async throws {
-    try await withServer { _, address in
+    try await withServer({ $0.closeTimeout = .milliseconds(500) }) { _, address in
       let text = Array("{}".utf8)
       for (name, bytes) in [
         ("unmasked", RawClient.frame(1, text, mask: nil)),
@@ -166,7 +166,7 @@ import Testing
 
   @Test("sizes: 65,536 bytes pass, more closes with 1009, and lengths beyond memory too (W3, W8)")
   func sizes() async throws {
-    try await withServer { _, address in
+    try await withServer({ $0.closeTimeout = .milliseconds(500) }) { _, address in
       let client = try RawClient(port: address.port)
       try client.shakeHands()
       try client.send(RawClient.frame(1, Array(repeating: 0x20, count: 65_535) + [0x7B]))
@@ -253,7 +253,7 @@ import Testing
 
   @Test("pings are answered with their data, a flood of them closes with 1008 (W9)")
   func pings() async throws {
-    try await withServer { _, address in
+    try await withServer({ $0.closeTimeout = .milliseconds(500) }) { _, address in
       let client = try RawClient(port: address.port)
       try client.shakeHands()
       try client.send(RawClient.frame(9, Array("hello".utf8)))

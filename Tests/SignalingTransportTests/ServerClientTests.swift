@@ -88,7 +88,7 @@ import Wire
   @Test("heartbeats keep a joined peer in the room past the server's patience")
   func heartbeats() async throws {
     try await withServer({
-      $0.limits.peerTimeout = .milliseconds(600)
+      $0.limits.peerTimeout = .milliseconds(1_500)
     }) { server, address in
       let (alive, silent) = (client { $0.heartbeatInterval = .milliseconds(100) }, client())
       try await alive.connect(url: address.url)
@@ -98,7 +98,7 @@ import Wire
       #expect(try await alive.next { if case .peerLeft(let id) = $0 { id } else { nil } } == "silent")
       let end = try await silent.nextState { if case .disconnected(let end, _) = $0 { end } else { nil } }
       #expect(end == .closed(code: 4001, reason: "Peer timeout"))
-      try await statistics(of: server) { $0["totalPeers"] == 1 && ($0["messagesReceived"]?.intValue ?? 0) >= 12 }
+      try await statistics(of: server) { $0["totalPeers"] == 1 && ($0["messagesReceived"]?.intValue ?? 0) >= 22 }
       await alive.close()
     }
   }
