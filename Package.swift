@@ -81,7 +81,7 @@ let package = Package(
       swiftSettings: settings),
     .target(
       name: "FuzzEntry",
-      dependencies: ["Wire", "STUN", "ICE", "SCTP", "DataChannel", "SDP", "Signaling", "Simulation"],
+      dependencies: ["Wire", "STUN", "ICE", "SCTP", "DataChannel", "SDP", "Signaling"],
       swiftSettings: settings),
     .target(name: "TestSupport", dependencies: ["Wire"], path: "Tests/TestSupport", swiftSettings: testSettings),
     .target(name: "CVirtualClock", path: "Tests/CVirtualClock"),
@@ -92,8 +92,9 @@ let package = Package(
       name: "DTLSTests", dependencies: ["DTLS", "TestSupport", "CVirtualClock"], swiftSettings: testSettings),
     .testTarget(name: "SCTPTests", dependencies: ["SCTP", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
-      name: "DataChannelTests", dependencies: ["DataChannel", "SCTP", "TestSupport"], swiftSettings: testSettings),
-    .testTarget(name: "SDPTests", dependencies: ["SDP", "TestSupport"], swiftSettings: testSettings),
+      name: "DataChannelTests", dependencies: ["DataChannel", "SCTP", "Wire", "TestSupport"],
+      swiftSettings: testSettings),
+    .testTarget(name: "SDPTests", dependencies: ["SDP", "Wire", "TestSupport"], swiftSettings: testSettings),
     .testTarget(name: "NetTests", dependencies: ["Net", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
       name: "SignalingTests", dependencies: ["Signaling", "Wire", "TestSupport"], swiftSettings: testSettings),
@@ -109,6 +110,7 @@ let package = Package(
       name: "SwarmTests",
       dependencies: ["Swarm", "Signaling", "SignalingTransport", "WebRTC", "Wire", "Digest", "TestSupport"],
       swiftSettings: testSettings),
+    .testTarget(name: "VectorTests", dependencies: ["FuzzEntry", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
       name: "SimulationTests",
       dependencies: ["Simulation", "Peer", "DataChannel", "SCTP", "Wire", "TestSupport", "CVirtualClock"],

@@ -19,11 +19,24 @@ extension Connection {
       advance(now: now)
     case .dtls where hasSession && ice.isValidated(route):
       handleDTLS(datagram, now: now)
+    case .dtls where early.count < Self.maximumEarlyDatagrams && !isSessionStarted:
+      early.append(EarlyDatagram(route: route, bytes: datagram.copyBytes()))
     case .dtls, .turnChannel, .rtp, .unknown:
-      // DTLS from an address that no check has validated never reaches OpenSSL.
       counters.datagramsDropped &+= 1
     }
   }
+
+  /// DTLS from an address that no check has validated never reaches OpenSSL. But a peer whose own check has just
+  /// succeeded starts the handshake at once, and its first flight may overtake our check's answer: it waits for that.
+  mutating func replayEarly(now: Instant) {
+    guard hasSession, !early.isEmpty else { return }
+    let held = early
+    early = held.filter { !ice.isValidated($0.route) }
+    for datagram in held where ice.isValidated(datagram.route) { handleDTLS(datagram.bytes.rawSpan, now: now) }
+  }
+
+  /// A browser's ClientHello spans two datagrams; twice that for its first retransmission.
+  static let maximumEarlyDatagrams = 4
 
   private mutating func handleDTLS(_ datagram: RawSpan, now: Instant) {
     dtls?.handle(datagram, now: now)

@@ -234,9 +234,11 @@ extension Connection {
     negotiation.remote = remote
     for line in remote.data.candidates {
       // A candidate of a kind that we cannot read is one that we cannot use: the others still serve.
-      guard case .success(let candidate) = Result(catching: { () throws(ICECandidateError) in
-        try ICECandidate(parsing: line)
-      }) else { continue }
+      guard
+        case .success(let candidate) = Result(catching: { () throws(ICECandidateError) in
+          try ICECandidate(parsing: line)
+        })
+      else { continue }
       ice.addRemoteCandidate(candidate, now: now)
     }
     if remote.data.hasAllCandidates { ice.endOfRemoteCandidates(now: now) }

@@ -49,6 +49,11 @@ package struct Connection: ~Copyable {
     package var datagramsDropped: UInt64 = 0
   }
 
+  struct EarlyDatagram {
+    var route: Route
+    var bytes: [UInt8]
+  }
+
   let configuration: Configuration
   /// As configured, with what follows from the layers below; the remote description completes it.
   var sctpConfiguration: SCTPConfiguration
@@ -67,6 +72,8 @@ package struct Connection: ~Copyable {
   var random: RandomSource
   var plaintext = ScratchBuffer()
   var isSessionStarted = false
+  /// DTLS that came before its route was validated; at most `maximumEarlyDatagrams`.
+  var early: [EarlyDatagram] = []
   /// Set by `close`: what is left to transmit are the last words.
   var isClosing = false
   /// Where the last words go after ICE has let go of its pairs.
@@ -124,6 +131,7 @@ package struct Connection: ~Copyable {
       isSessionStarted = true
       dtls!.start(now: now)
     }
+    if !early.isEmpty { replayEarly(now: now) }
     takeSessionEvents(now: now)
     updateState()
   }

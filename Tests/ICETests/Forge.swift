@@ -4,7 +4,7 @@ import STUN
 import Testing
 import Wire
 
-import ICE
+@testable import ICE
 
 struct ForgedRequest {
   var username: String

@@ -3,7 +3,7 @@
 import Testing
 import Wire
 
-import ICE
+@testable import ICE
 
 enum Side: Hashable, Sendable { case left, right }
 

@@ -6,7 +6,7 @@ import Synchronization
 import Testing
 import Wire
 
-import Net
+@testable import Net
 
 @Suite("Event loop", .timeLimit(.minutes(1)))
 struct EventLoopTests {

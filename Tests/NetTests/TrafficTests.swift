@@ -4,7 +4,7 @@ import Synchronization
 import Testing
 import Wire
 
-import Net
+@testable import Net
 
 @Suite("Traffic", .serialized, .timeLimit(.minutes(2)))
 struct TrafficTests {

@@ -5,7 +5,7 @@ import Glibc
 import Testing
 import Wire
 
-import Net
+@testable import Net
 
 @Suite("UDP socket")
 struct UDPSocketTests {

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 import Wire
 
-import STUN
+@testable import STUN
 
 struct Summary: Equatable {
   var header: STUNHeader

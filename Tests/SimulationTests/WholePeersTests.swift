@@ -84,24 +84,21 @@ private struct Conversation {
     #expect(try Conversation(seed: 1, conditions: PathConditions()).run() == .delivered(messages: 80))
   }
 
-  /// How many seeds: 1,000 in a release build, fewer where everything is checked; `SEEDS` overrides.
-  private static var seeds: Int {
-    if let text = ProcessInfo.processInfo.environment["SEEDS"], let count = Int(text) { return count }
-    #if DEBUG
-      return 50
-    #else
-      return 1_000
-    #endif
-  }
+  /// How many seeds altogether: `SEEDS`, or 1,000.
+  private static let seeds = ProcessInfo.processInfo.environment["SEEDS"].flatMap(Int.init) ?? 1_000
+  private static let shards = 10
 
-  @Test func hostilePathDeliversOnceAndInOrder() throws {
+  /// Shards run side by side; the seeds of all of them are 1…`seeds`.
+  @Test(arguments: 0..<shards)
+  func hostilePathDeliversOnceAndInOrder(shard: Int) throws {
     var conditions = PathConditions()
     conditions.lossPerMille = 100
     conditions.duplicationPerMille = 20
     conditions.reorderingPerMille = 50
     conditions.jitter = .milliseconds(5)
+    let seeds = stride(from: shard + 1, through: Self.seeds, by: Self.shards).map { UInt64($0) }
     var delivered = 0
-    for seed in 1...UInt64(Self.seeds) {
+    for seed in seeds {
       let outcome = try Conversation(seed: seed, conditions: conditions).run()
       guard case .delivered(let messages) = outcome else {
         Issue.record("seed \(seed): \(outcome)")
@@ -109,8 +106,8 @@ private struct Conversation {
       }
       delivered += messages
     }
-    print("simulation: \(Self.seeds) seeds, \(delivered) messages delivered once and in order")
-    #expect(delivered == Self.seeds * 80)
+    print("simulation: \(seeds.count) seeds, \(delivered) messages delivered once and in order")
+    #expect(delivered == seeds.count * 80)
   }
 
   @Test(arguments: 1...20 as ClosedRange<UInt64>)

@@ -10,7 +10,7 @@ import Testing
 import WebRTC
 import Wire
 
-import Swarm
+@testable import Swarm
 
 /// A server, and peers in one room of it.
 private actor Room {

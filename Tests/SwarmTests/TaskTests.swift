@@ -4,7 +4,7 @@ import Signaling
 import Testing
 import Wire
 
-import Swarm
+@testable import Swarm
 
 @Suite struct TaskTests {
   private func delegate(

@@ -108,13 +108,17 @@ extension BenchResult {
   /// The figures for people, one a line.
   var table: String {
     let figures: [(String, Double?, String)] = [
-      ("throughput", mbit_per_s, "Mbit/s"), ("messages", messages_per_s, "/s"), ("round trip, median", p50_us, "µs"),
-      ("round trip, 99 %", p99_us, "µs"), ("set-up, median", p50_ms, "ms"), ("set-up, 90 %", p90_ms, "ms"),
-      ("processor, both ends", cpu_s_per_gb, "s/GB"), ("memory, both ends", rss_kb_per_pair, "KB a pair"),
+      ("throughput", megabitsPerSecond, "Mbit/s"), ("messages", messagesPerSecond, "/s"),
+      ("round trip, median", medianMicroseconds, "µs"),
+      ("round trip, 99 %", ninetyNinthMicroseconds, "µs"), ("set-up, median", medianMilliseconds, "ms"),
+      ("set-up, 90 %", ninetiethMilliseconds, "ms"),
+      ("processor, both ends", processorSecondsPerGigabyte, "s/GB"),
+      ("memory, both ends", residentKilobytesPerPair, "KB a pair"),
     ]
     var lines = ["\(mode.rawValue)\(size.map { ", \($0) bytes a message" } ?? "")"]
     for case (let name, let value?, let unit) in figures {
-      lines.append("  \(name.padding(toLength: 22, withPad: " ", startingAt: 0)) \(String(format: "%10.2f", value)) \(unit)")
+      let padded = name.padding(toLength: 22, withPad: " ", startingAt: 0)
+      lines.append("  \(padded) \(String(format: "%10.2f", value)) \(unit)")
     }
     if let delivered { lines.append("  delivered              \(delivered)\(sent.map { " of \($0)" } ?? "")") }
     return lines.joined(separator: "\n")

@@ -75,9 +75,10 @@ struct BenchDriver {
     await disconnect(link, number: 0)
     guard report.seconds > 0 else { throw BenchError.nothingDelivered }
     return BenchResult(
-      mode: mode, size: size, seconds: report.seconds, mbit_per_s: Double(report.bytes) * 8 / report.seconds / 1e6,
-      messages_per_s: Double(report.messages) / report.seconds, sent: sent, delivered: report.messages,
-      cpu_s_per_gb: cpu / (Double(report.bytes) / 1e9))
+      mode: mode, size: size, seconds: report.seconds,
+      megabitsPerSecond: Double(report.bytes) * 8 / report.seconds / 1e6,
+      messagesPerSecond: Double(report.messages) / report.seconds, sent: sent, delivered: report.messages,
+      processorSecondsPerGigabyte: cpu / (Double(report.bytes) / 1e9))
   }
 
   /// One message to and fro at a time.
@@ -90,8 +91,8 @@ struct BenchDriver {
     await disconnect(link, number: 0)
     let percentiles = Percentiles(times)
     return BenchResult(
-      mode: mode, size: size, delivered: times.count, p50_us: percentiles[50].map { $0 * 1e6 },
-      p99_us: percentiles[99].map { $0 * 1e6 }, count: count)
+      mode: mode, size: size, delivered: times.count, medianMicroseconds: percentiles[50].map { $0 * 1e6 },
+      ninetyNinthMicroseconds: percentiles[99].map { $0 * 1e6 }, count: count)
   }
 
   /// From nothing to an open channel, one connection after the other.
@@ -105,8 +106,8 @@ struct BenchDriver {
     }
     let percentiles = Percentiles(times)
     return BenchResult(
-      mode: mode, delivered: times.count, p50_ms: percentiles[50].map { $0 * 1e3 },
-      p90_ms: percentiles[90].map { $0 * 1e3 }, count: count)
+      mode: mode, delivered: times.count, medianMilliseconds: percentiles[50].map { $0 * 1e3 },
+      ninetiethMilliseconds: percentiles[90].map { $0 * 1e3 }, count: count)
   }
 
   /// What an idle connection costs, both ends together.
@@ -120,7 +121,8 @@ struct BenchDriver {
     for (index, link) in links.enumerated() { await disconnect(link, number: index + 1) }
     await disconnect(first, number: 0)
     return BenchResult(
-      mode: mode, delivered: links.count, rss_kb_per_pair: Double(after - before) / Double(count), count: count)
+      mode: mode, delivered: links.count, residentKilobytesPerPair: Double(after - before) / Double(count), count: count
+    )
   }
 
   /// Opens many channels on one connection and sends a message to and fro on each.
@@ -140,8 +142,8 @@ struct BenchDriver {
     await disconnect(link, number: 0)
     let percentiles = Percentiles(times)
     return BenchResult(
-      mode: mode, size: size, delivered: channels.count, p50_us: percentiles[50].map { $0 * 1e6 },
-      p99_us: percentiles[99].map { $0 * 1e6 }, count: count)
+      mode: mode, size: size, delivered: channels.count, medianMicroseconds: percentiles[50].map { $0 * 1e6 },
+      ninetyNinthMicroseconds: percentiles[99].map { $0 * 1e6 }, count: count)
   }
 }
 

@@ -41,21 +41,34 @@ struct BenchQuestion: Codable, Sendable {
 }
 
 /// The figures of one measurement; those that a mode does not measure are absent.
-struct BenchResult: Codable, Sendable {
+struct BenchResult: Encodable, Sendable {
   var mode: BenchMode
   var size: Int?
   var seconds: Double?
-  var mbit_per_s: Double?
-  var messages_per_s: Double?
+  var megabitsPerSecond: Double?
+  var messagesPerSecond: Double?
   var sent: Int?
   var delivered: Int?
-  var p50_us: Double?
-  var p99_us: Double?
-  var p50_ms: Double?
-  var p90_ms: Double?
-  var cpu_s_per_gb: Double?
-  var rss_kb_per_pair: Double?
+  var medianMicroseconds: Double?
+  var ninetyNinthMicroseconds: Double?
+  var medianMilliseconds: Double?
+  var ninetiethMilliseconds: Double?
+  var processorSecondsPerGigabyte: Double?
+  var residentKilobytesPerPair: Double?
   var count: Int?
+
+  /// The names that scripts read.
+  enum CodingKeys: String, CodingKey {
+    case mode, size, seconds, sent, delivered, count
+    case megabitsPerSecond = "mbit_per_s"
+    case messagesPerSecond = "messages_per_s"
+    case medianMicroseconds = "p50_us"
+    case ninetyNinthMicroseconds = "p99_us"
+    case medianMilliseconds = "p50_ms"
+    case ninetiethMilliseconds = "p90_ms"
+    case processorSecondsPerGigabyte = "cpu_s_per_gb"
+    case residentKilobytesPerPair = "rss_kb_per_pair"
+  }
 }
 
 /// What this process has used so far.

@@ -34,13 +34,14 @@ final class BenchSignaling: Sendable {
     (events, eventContinuation) = AsyncStream.makeStream()
     try await client.connect(url: url)
     try await client.send(.join(.init(peerID: role.rawValue, roomID: Self.room)))
-    reader.withLock { reader in reader = Task { [weak self, client] in
+    let task = Task { [weak self, client] in
       for await message in client.messages {
         guard let self else { return }
         await self.handle(message)
       }
       self?.eventContinuation.finish()
-    }}
+    }
+    reader.withLock { $0 = task }
   }
 
   func close() async {
