@@ -56,11 +56,9 @@ extension ICEAgent {
     settle(now: now)
   }
 
-  /// The peer has no more candidates to signal (RFC 8838 §14).
-  package mutating func endOfRemoteCandidates(now: Instant) {
-    remoteCandidatesHaveEnded = true
-    settle(now: now)
-  }
+  /// The peer has no more candidates to signal (RFC 8838 §14). That alone fails nothing: its checks may still open a
+  /// route, so patience decides, and it runs with and without this word (RFC 8863 §4).
+  package mutating func endOfRemoteCandidates(now: Instant) { settle(now: now) }
 
   private func isUsable(_ candidate: ICECandidate) -> Bool {
     guard candidate.transport == .udp, candidate.component == 1, isOfThisGeneration(candidate),

@@ -50,7 +50,6 @@ package struct ICEAgent: ~Copyable {
   var remote: RemoteCredentials?
   var locals: [LocalCandidate] = []
   var remotes: [ICECandidate] = []
-  var remoteCandidatesHaveEnded = false
   var checkList: CheckList
   var transactions: [CheckTransaction] = []
   var pacing: Pacing

@@ -60,6 +60,11 @@ package struct RoomClose: Hashable, Sendable {
   package var code: UInt16
   package var reason: String
 
+  package init(code: UInt16, reason: String) {
+    self.code = code
+    self.reason = reason
+  }
+
   package static let goingAway = RoomClose(code: 1001, reason: "Server shutting down")
   package static let malformed = RoomClose(code: 1003, reason: "Invalid JSON payload")
   package static let binary = RoomClose(code: 1003, reason: "Binary frames are not supported")

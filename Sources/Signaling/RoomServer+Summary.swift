@@ -6,6 +6,11 @@ extension RoomServer {
       package var roomID: String
       /// In the order of joining.
       package var peers: [String]
+
+      package init(roomID: String, peers: [String]) {
+        self.roomID = roomID
+        self.peers = peers
+      }
     }
 
     /// Sorted by name; rooms that are only remembered are not in it.

@@ -16,7 +16,8 @@ final class ClientSession: WebSocketOwner {
   private let loop: any EventLoop
   /// Succeeds when the WebSocket is open, fails when it will not be.
   private let opening: EventLoopPromise<Void>
-  private let closing: EventLoopPromise<Void>
+  /// Made when somebody waits for the end.
+  private var closing: EventLoopPromise<Void>?
   private var connection: WebSocketConnection?
   /// What came before `begin`, so that the client has said `connected` before it delivers.
   private var early: [[UInt8]]? = []
@@ -36,7 +37,6 @@ final class ClientSession: WebSocketOwner {
     self.loop = loop
     self.opening = opening
     self.ended = ended
-    closing = loop.makePromise()
   }
 
   // MARK: From the client, on the loop
@@ -66,6 +66,8 @@ final class ClientSession: WebSocketOwner {
   func close() -> EventLoopFuture<Void> {
     guard let connection else { return loop.makeSucceededVoidFuture() }
     end = .byUs
+    let closing = closing ?? loop.makePromise(of: Void.self)
+    self.closing = closing
     connection.close(code: 1000, reason: "")
     return closing.futureResult
   }
@@ -106,7 +108,8 @@ final class ClientSession: WebSocketOwner {
     self.connection = nil
     heartbeat?.cancel()
     heartbeat = nil
-    closing.succeed()
+    closing?.succeed()
+    closing = nil
     let end = end ?? code.map { End.closed(code: $0, reason: reason) } ?? .broken
     if early == nil { ended(end) } else { endsEarly = end }
   }

@@ -3,6 +3,7 @@
 internal import Logging
 internal import NIOCore
 internal import NIOHTTP1
+internal import NIOWebSocket
 internal import Signaling
 
 /// Closes what has not become a WebSocket in time, or sends more than a handshake needs (W1, W2). Sits below the HTTP
@@ -14,6 +15,7 @@ final class HandshakeGuard: ChannelInboundHandler, RemovableChannelHandler {
 
   private let timeout: TimeAmount
   private var byteCount = 0
+  private var isRefused = false
   private var deadline: Scheduled<Void>?
 
   init(timeout: TimeAmount) { self.timeout = timeout }
@@ -26,16 +28,13 @@ final class HandshakeGuard: ChannelInboundHandler, RemovableChannelHandler {
   func handlerRemoved(context: ChannelHandlerContext) { deadline?.cancel() }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    guard !isRefused else { return }
     byteCount += unwrapInboundIn(data).readableBytes
-    guard byteCount <= Self.maximumByteCount else {
-      if byteCount != .max { refuse(context) }
-      byteCount = .max - Self.largestRead
-      return
-    }
-    context.fireChannelRead(data)
+    if byteCount > Self.maximumByteCount { refuse(context) } else { context.fireChannelRead(data) }
   }
 
   private func refuse(_ context: ChannelHandlerContext) {
+    isRefused = true
     let answer = "HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
     let channel = context.channel
     context.writeAndFlush(wrapOutboundOut(channel.allocator.buffer(string: answer)))
@@ -44,7 +43,6 @@ final class HandshakeGuard: ChannelInboundHandler, RemovableChannelHandler {
 
   /// Browsers need about 1 KB; the rest is for cookies of whatever else runs on this host.
   private static let maximumByteCount = 32_768
-  private static let largestRead = 1 << 24
 }
 
 /// Answers what does not become a WebSocket, and ends the connection with it.
@@ -91,7 +89,11 @@ final class HTTPAnswerer: ChannelInboundHandler, RemovableChannelHandler {
     }
   }
 
-  func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+  func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    // A handshake that was not taken comes here as an error first, and then as the request to answer.
+    if error is NIOWebSocketUpgradeError || error is HTTPServerUpgradeErrors { return }
+    context.close(promise: nil)
+  }
 
   private func answer(_ status: HTTPResponseStatus, _ text: String, type: String, _ context: ChannelHandlerContext) {
     var head = HTTPResponseHead(version: .http1_1, status: status)

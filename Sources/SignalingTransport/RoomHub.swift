@@ -20,7 +20,9 @@ final class RoomHub: WebSocketOwner {
   private var nextNumber: UInt64 = 0
   private var channelCount = 0
   private var channelsByAddress: [String: Int] = [:]
-  /// Called once, when a server that shuts down has lost its last connection.
+  /// Connections that are not WebSockets yet.
+  private var handshaking: [ObjectIdentifier: any Channel] = [:]
+  /// Succeeds when a server that shuts down has lost its last connection.
   private var whenEmpty: EventLoopPromise<Void>?
 
   init(configuration: RoomServer.Configuration, connectionsPerAddress: Int, logger: Logger, loop: any EventLoop) {
@@ -36,8 +38,22 @@ final class RoomHub: WebSocketOwner {
 
   // MARK: Channels, before they are connections
 
-  /// Counts a new TCP connection; false when there are too many, in all or from this address.
-  func admit(_ address: NIOCore.SocketAddress?) -> Bool {
+  /// Takes in a new TCP connection until it ends; false when there are too many, in all or from its address.
+  func admit(_ channel: any Channel) -> Bool {
+    let address = channel.remoteAddress
+    guard count(address) else { return false }
+    handshaking[ObjectIdentifier(channel)] = channel
+    channel.closeFuture.assumeIsolated().whenComplete { [self] _ in
+      handshakeEnded(channel)
+      uncount(address)
+    }
+    return true
+  }
+
+  /// The connection is a WebSocket now, or gone.
+  func handshakeEnded(_ channel: any Channel) { handshaking[ObjectIdentifier(channel)] = nil }
+
+  func count(_ address: NIOCore.SocketAddress?) -> Bool {
     guard whenEmpty == nil, channelCount < maximumConnections else { return false }
     if let name = countedName(address) {
       guard channelsByAddress[name, default: 0] < connectionsPerAddress else { return false }
@@ -47,7 +63,7 @@ final class RoomHub: WebSocketOwner {
     return true
   }
 
-  func released(_ address: NIOCore.SocketAddress?) {
+  func uncount(_ address: NIOCore.SocketAddress?) {
     channelCount -= 1
     if let name = countedName(address), let count = channelsByAddress[name] {
       channelsByAddress[name] = count > 1 ? count - 1 : nil
@@ -147,6 +163,7 @@ final class RoomHub: WebSocketOwner {
     whenEmpty = promise
     rooms.shutDown(now: Self.now)
     drain()
+    for channel in handshaking.values { channel.close(promise: nil) }
     if channelCount == 0 { promise.succeed() }
     return promise.futureResult
   }

@@ -47,9 +47,7 @@ extension SignalingServer {
         value: .init(low: configuration.outputByteCount / 2, high: configuration.outputByteCount)
       )
       .childChannelInitializer { channel in
-        let address = channel.remoteAddress
-        guard hub.value.admit(address) else { return channel.close() }
-        channel.closeFuture.whenComplete { _ in hub.value.released(address) }
+        guard hub.value.admit(channel) else { return channel.close() }
         return channel.eventLoop.makeCompletedFuture {
           try Self.configure(channel, configuration, hub: hub, tls: tls)
         }
@@ -85,6 +83,7 @@ extension SignalingServer {
           let connection = WebSocketConnection(
             number: hub.value.takeNumber(), role: .server, maximumMessageByteCount: messageByteCount,
             closeTimeout: TimeAmount(configuration.closeTimeout), owner: hub.value)
+          hub.value.handshakeEnded(channel)
           try pipeline.addHandler(connection)
         }
       })

@@ -130,6 +130,8 @@ final class WebSocketConnection: ChannelInboundHandler {
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    // The decoder complains again about what follows a bad frame; the close frame must still get through.
+    guard state == .open else { return }
     switch error as? NIOWebSocketError {
     case .invalidFrameLength: close(code: 1009, reason: "Message exceeds max size")
     case .fragmentedControlFrame, .multiByteControlFrameLength: close(code: 1002, reason: "Bad control frame")

@@ -104,7 +104,6 @@ private struct ConnectSession {
       }
       group.addTask {
         try await readInput(current: current)
-        return true
       }
       while let isOver = try await group.next() {
         if isOver { break }
@@ -133,7 +132,9 @@ private struct ConnectSession {
   }
 
   /// Carries out the lines of the input; at its end flushes and closes.
-  private func readInput(current: CurrentChannel) async throws {
+  ///
+  /// - Returns: whether the session is over with the input.
+  private func readInput(current: CurrentChannel) async throws -> Bool {
     let decoder = JSONDecoder()
     for await line in StandardInputLines() {
       if line.allSatisfy(\.isWhitespace) { continue }
@@ -152,11 +153,10 @@ private struct ConnectSession {
         JSONLines.write(ConnectLine(event: "error", reason: "\(error)"))
       }
     }
-    if let channel = current.ifOpen {
-      channel.close()
-      await channel.waitUntilClosed()
-      JSONLines.write(ConnectLine(event: "closed"))
-    }
+    // An open channel is flushed and closed first: whoever reads it then says that it is over.
+    guard let channel = current.ifOpen else { return true }
+    channel.close()
+    return false
   }
 
   /// - Returns: whether this was the last line to heed.

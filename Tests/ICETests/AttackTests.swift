@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 import Wire
 
-@testable import ICE
+import ICE
 
 @Suite struct ICEAttackTests {
   @Test("I1: a thousand candidates of a victim get few and slow checks, and these end")

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 import Wire
 
-@testable import ICE
+import ICE
 
 @Suite struct CandidateTests {
   private static let file = "rfc/ice-sdp-rfc8445-rfc8839-rfc6544.txt"

@@ -3,7 +3,7 @@
 import Testing
 import Wire
 
-@testable import ICE
+import ICE
 
 @Suite struct ConnectionTests {
   @Test("two agents with one address each connect and select the same pair")

@@ -4,7 +4,7 @@ import STUN
 import Testing
 import Wire
 
-@testable import ICE
+import ICE
 
 struct ForgedRequest {
   var username: String

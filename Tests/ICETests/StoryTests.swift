@@ -4,7 +4,7 @@ import STUN
 import Testing
 import Wire
 
-@testable import ICE
+import ICE
 
 @Suite struct TrickleTests {
   @Test("candidates that come one by one, both ways, before and after the start")

@@ -3,7 +3,7 @@
 import Testing
 import Wire
 
-@testable import ICE
+import ICE
 
 enum Side: Hashable, Sendable { case left, right }
 

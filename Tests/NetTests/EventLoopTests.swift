@@ -6,7 +6,7 @@ import Synchronization
 import Testing
 import Wire
 
-@testable import Net
+import Net
 
 @Suite("Event loop", .timeLimit(.minutes(1)))
 struct EventLoopTests {

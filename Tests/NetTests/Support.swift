@@ -5,7 +5,7 @@ import Synchronization
 import Testing
 import Wire
 
-@testable import Net
+import Net
 
 extension SocketAddress {
   static let anyPortV4 = SocketAddress(ip: .loopbackV4, port: 0)

@@ -4,7 +4,7 @@ import Synchronization
 import Testing
 import Wire
 
-@testable import Net
+import Net
 
 @Suite("Traffic", .serialized, .timeLimit(.minutes(2)))
 struct TrafficTests {

@@ -5,7 +5,7 @@ import Glibc
 import Testing
 import Wire
 
-@testable import Net
+import Net
 
 @Suite("UDP socket")
 struct UDPSocketTests {

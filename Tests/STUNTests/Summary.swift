@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 import Wire
 
-@testable import STUN
+import STUN
 
 struct Summary: Equatable {
   var header: STUNHeader

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 import Wire
 
-@testable import STUN
+import STUN
 
 @Suite struct STUNVectorTests {
   private static let shortTermKey = Array("VOkJxbRl1RmTxUk/WvJxBt".utf8)

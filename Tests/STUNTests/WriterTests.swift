@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 import Wire
 
-@testable import STUN
+import STUN
 
 @Suite struct STUNWriterTests {
   private let id = TransactionID(high: 0x0102_0304, low: 0x0506_0708_090a_0b0c)

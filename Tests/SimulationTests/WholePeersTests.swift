@@ -84,9 +84,9 @@ private struct Conversation {
     #expect(try Conversation(seed: 1, conditions: PathConditions()).run() == .delivered(messages: 80))
   }
 
-  /// How many seeds: 1,000 in a release build, fewer where everything is checked; `SIMULATION_SEEDS` overrides.
+  /// How many seeds: 1,000 in a release build, fewer where everything is checked; `SEEDS` overrides.
   private static var seeds: Int {
-    if let text = ProcessInfo.processInfo.environment["SIMULATION_SEEDS"], let count = Int(text) { return count }
+    if let text = ProcessInfo.processInfo.environment["SEEDS"], let count = Int(text) { return count }
     #if DEBUG
       return 50
     #else

@@ -5,7 +5,7 @@ import Signaling
 import Testing
 import Wire
 
-@testable import Swarm
+import Swarm
 
 @Suite struct ArtifactTests {
   private let id = "/data/model.bin"

@@ -4,7 +4,7 @@ import Signaling
 import Testing
 import Wire
 
-@testable import Swarm
+import Swarm
 
 @Suite struct ConsensusTests {
   private func vote(_ votes: [Bool?]) throws -> (outcome: ConsensusOutcome?, elapsed: Interval, world: World) {

@@ -11,7 +11,7 @@ import Testing
 import WebRTC
 import Wire
 
-@testable import Swarm
+import Swarm
 
 /// A server, and peers in one room of it.
 private actor Room {

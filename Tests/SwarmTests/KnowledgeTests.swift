@@ -4,7 +4,7 @@ import Signaling
 import Testing
 import Wire
 
-@testable import Swarm
+import Swarm
 
 @Suite struct KnowledgeTests {
   private func entry(_ id: String, _ value: JSONValue, clock: Int64, by peer: PeerID) -> KnowledgeEntry {

@@ -4,7 +4,7 @@ import Signaling
 import Testing
 import Wire
 
-@testable import Swarm
+import Swarm
 
 @Suite struct TaskTests {
   private func delegate(

@@ -5,7 +5,7 @@ import Digest
 import Signaling
 import Wire
 
-@testable import Swarm
+import Swarm
 
 /// A machine with a user: it answers what the machine asks for, and remembers what it was told.
 final class Node {
