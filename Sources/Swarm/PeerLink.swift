@@ -37,7 +37,6 @@ final class PeerLink {
   var bulk: DataChannel?
   var isMainOpen = false
   var isBulkOpen = false
-  var state = PeerConnection.State.new
   var outboxes: [SwarmMachine.Lane: Outbox] = [.main: Outbox(), .bulk: Outbox()]
   /// Users that wait for room in the outbox.
   var roomWaiters: [CheckedContinuation<Void, Never>] = []

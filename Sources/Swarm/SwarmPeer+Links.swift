@@ -73,6 +73,9 @@ extension SwarmPeer {
     earlyCandidates[peer] = early
   }
 
+  /// Whether this is the link to its peer, rather than one that has been given up.
+  private func isCurrent(_ link: PeerLink) -> Bool { links[link.peer] === link }
+
   /// In the order of UTF-8, on both sides the same.
   static func isPolite(_ id: PeerID, toward peer: PeerID) -> Bool { id.utf8.lexicographicallyPrecedes(peer.utf8) }
 
@@ -99,6 +102,7 @@ extension SwarmPeer {
     adopt(try await link.connection.createDataChannel(label), .main, link)
     let offer = try await link.connection.createOffer()
     try await link.connection.setLocalDescription(offer)
+    guard isCurrent(link) else { return }  // gave way to the peer's own offer; ours would replace it
     await signal(
       .offer(.init(peerID: id, targetPeer: link.peer, payload: offer.json(marker: link.marker, id: id))))
     Task { await sendCandidates(of: link) }
@@ -111,6 +115,7 @@ extension SwarmPeer {
     try await setRemote(offer, link)
     let answer = try await link.connection.createAnswer()
     try await link.connection.setLocalDescription(answer)
+    guard isCurrent(link) else { return }
     await signal(
       .answer(.init(peerID: id, targetPeer: link.peer, payload: answer.json(marker: link.marker, id: id))))
     Task { await sendCandidates(of: link) }
@@ -152,7 +157,7 @@ extension SwarmPeer {
 
   /// Ours follow the description that they belong to.
   private func sendCandidates(of link: PeerLink) async {
-    for await candidate in link.connection.localCandidates {
+    for await candidate in link.connection.localCandidates where isCurrent(link) {
       await signal(.iceCandidate(.init(peerID: id, targetPeer: link.peer, payload: candidate.json)))
     }
   }
@@ -181,7 +186,7 @@ extension SwarmPeer {
     do { try await channel.waitUntilOpen() } catch { return closed(lane, link) }
     opened(lane, link)
     for await message in channel.messages {
-      guard links[link.peer] === link else { break }
+      guard isCurrent(link) else { break }
       let content: SwarmMachine.Content =
         switch message {
         case .text(let text): .text(text)
@@ -194,7 +199,7 @@ extension SwarmPeer {
   }
 
   private func opened(_ lane: SwarmMachine.Lane, _ link: PeerLink) {
-    guard links[link.peer] === link else { return }
+    guard isCurrent(link) else { return }
     let now = SwarmClock.now()
     if lane == .main { link.isMainOpen = true } else { link.isBulkOpen = true }
     if link.isMainOpen {
@@ -209,7 +214,7 @@ extension SwarmPeer {
   }
 
   private func closed(_ lane: SwarmMachine.Lane, _ link: PeerLink) {
-    guard links[link.peer] === link else { return }
+    guard isCurrent(link) else { return }
     if lane == .main {
       drop(link, reason: "The channel has been closed")
     } else {
@@ -224,13 +229,10 @@ extension SwarmPeer {
 
   private func followStates(of link: PeerLink) async {
     for await state in link.connection.connectionStates {
-      link.state = state
-      guard links[link.peer] === link else { continue }
-      if state == .failed {
-        let reason = await link.connection.failureReason
-        drop(link, reason: reason ?? "The connection failed")
-        drain()
-      }
+      guard state == .failed, isCurrent(link) else { continue }
+      let reason = await link.connection.failureReason
+      drop(link, reason: reason ?? "The connection failed")
+      drain()
     }
   }
 
@@ -238,7 +240,7 @@ extension SwarmPeer {
   ///
   /// - Parameter reason: for people; nil when nothing is wrong.
   func drop(_ link: PeerLink, reason: String?, redials: Bool = true) {
-    guard links[link.peer] === link else { return }
+    guard isCurrent(link) else { return }
     links[link.peer] = nil
     link.endJobs()
     link.resumeRoomWaiters()

@@ -82,9 +82,10 @@ import Wire
     let start = world.now
     #expect(try delegate(world, from: a, []) == .failure(.timedOut))
     #expect(world.now - start == SwarmLimits.delegationTimeout)
-    // The late result finds nobody and does no harm.
+    // The result finds nobody and does no harm.
     b.machine.completeTask(SwarmMachine.TaskKey(peer: "peer_a", id: b.tasksSeen[0].id), .success(1))
-    #expect(world.run { a.machine.rejections[.unsolicited] == 1 })
+    #expect(world.run { a.machine.rejections == [.late: 1] })
+    #expect(a.machine.peers["peer_b"]?.counters.rejected == 0)
   }
 
   @Test("a peer that leaves with an accepted task fails it, with an unanswered one it is passed on")

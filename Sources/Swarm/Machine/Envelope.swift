@@ -9,11 +9,12 @@ enum IncomingFrame {
   case bare(type: String, fields: JSONFields)
 }
 
-/// Why a message was dropped. The references drop silently; we count.
+/// Why a message was dropped. The references drop silently; we count. `late` is nobody's fault: what the message answers
+/// is over.
 package enum Rejection: String, CaseIterable, Sendable {
   case frameTooLarge, notJSON, notAnObject, badVersion, badType, spoofedSender, badTimestamp, payloadTooLarge,
     badPayload
-  case wrongDialect, unexpectedBinary, unsolicited, tableFull
+  case wrongDialect, unexpectedBinary, unsolicited, tableFull, late
 }
 
 extension Rejection: Error {}

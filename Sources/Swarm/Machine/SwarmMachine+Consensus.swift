@@ -46,7 +46,8 @@ extension SwarmMachine {
 
   mutating func handleVote(_ fields: JSONFields, from peer: PeerID, now: Instant) throws(Rejection) {
     guard let id = fields.id("proposalId"), let vote = fields["vote"]?.boolValue else { throw .badPayload }
-    // Late, repeated, or from somebody who was not asked; the `peerId` inside is not believed.
+    guard proposals[id] != nil else { throw .late }
+    // Repeated, or from somebody who was not asked; the `peerId` inside is not believed.
     guard proposals[id]?.outstanding.remove(peer) != nil else { throw .unsolicited }
     if vote { proposals[id]?.yes += 1 } else { proposals[id]?.no += 1 }
     settle(id)

@@ -77,7 +77,8 @@ extension SwarmMachine {
   mutating func handleChunk(_ frame: BulkFrame, _ data: ArraySlice<UInt8>, from peer: PeerID, now: Instant)
     throws(Rejection)
   {
-    guard let download = downloads[frame.transfer], download.peer == peer else { throw .unsolicited }
+    guard let download = downloads[frame.transfer] else { throw .late }
+    guard download.peer == peer else { throw .unsolicited }
     let remaining = download.artifact.size - download.received
     // Not the next bytes: sent before the request was repeated. Whatever is missing is asked for when time is up.
     guard frame.offset == download.received else { return }
@@ -97,7 +98,8 @@ extension SwarmMachine {
 
   mutating func handleArtifactError(_ fields: JSONFields, from peer: PeerID, now: Instant) throws(Rejection) {
     guard let number = fields.text("transferId"), let transfer = UInt64(number, radix: 16) else { throw .badPayload }
-    guard let download = downloads[transfer], download.peer == peer else { throw .unsolicited }
+    guard let download = downloads[transfer] else { throw .late }
+    guard download.peer == peer else { throw .unsolicited }
     peers[peer]?.offers[download.artifact.id] = nil  // so that it is not asked again
     resume(transfer, otherwise: .refused(reason: fields.text("reason") ?? ""), now: now)
   }

@@ -73,7 +73,8 @@ extension SwarmMachine {
   /// The delegation that a reply belongs to: only the peer that was asked last may answer.
   private func delegationID(_ fields: JSONFields, from peer: PeerID) throws(Rejection) -> String {
     guard let id = fields.id("taskId") else { throw .badPayload }
-    guard delegations[id]?.peer == peer else { throw .unsolicited }
+    guard let delegation = delegations[id] else { throw .late }
+    guard delegation.peer == peer else { throw .unsolicited }
     return id
   }
 

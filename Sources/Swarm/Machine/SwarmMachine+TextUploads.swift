@@ -51,7 +51,8 @@ extension SwarmMachine {
   mutating func handleTextAcknowledgement(_ fields: JSONFields, from peer: PeerID, now: Instant) throws(Rejection) {
     guard let transfer = fields.text("transferId").flatMap(Self.transferNumber), let sequence = fields.integer("seq")
     else { throw .badPayload }
-    guard textUploads[transfer]?.peer == peer else { throw .unsolicited }
+    guard let upload = textUploads[transfer] else { throw .late }
+    guard upload.peer == peer else { throw .unsolicited }
     guard textUploads[transfer]?.unacknowledged.removeValue(forKey: Int(sequence)) != nil else { return }
     sendTextChunks(transfer, now: now)
   }

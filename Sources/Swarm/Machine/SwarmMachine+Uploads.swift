@@ -89,7 +89,8 @@ extension SwarmMachine {
   }
 
   mutating func handleAcknowledgement(_ frame: BulkFrame, from peer: PeerID, now: Instant) throws(Rejection) {
-    guard let upload = uploads[frame.transfer], upload.peer == peer else { throw .unsolicited }
+    guard let upload = uploads[frame.transfer] else { throw .late }
+    guard upload.peer == peer else { throw .unsolicited }
     guard frame.offset <= upload.sent else { throw .badPayload }
     guard frame.offset > upload.acknowledged else { return }
     uploads[frame.transfer]?.acknowledged = frame.offset
@@ -99,7 +100,8 @@ extension SwarmMachine {
 
   mutating func handleCancel(_ fields: JSONFields, from peer: PeerID) throws(Rejection) {
     guard let number = fields.text("transferId"), let transfer = UInt64(number, radix: 16) else { throw .badPayload }
-    guard uploads[transfer]?.peer == peer else { throw .unsolicited }
+    guard let upload = uploads[transfer] else { throw .late }
+    guard upload.peer == peer else { throw .unsolicited }
     endUpload(transfer)
   }
 

@@ -255,7 +255,7 @@ package struct SwarmMachine: ~Copyable {
 
   mutating func reject(_ reason: Rejection, from peer: PeerID) {
     rejections[reason, default: 0] += 1
-    peers[peer]?.counters.rejected += 1
+    if reason != .late { peers[peer]?.counters.rejected += 1 }
   }
 
   mutating func introduce(_ peer: PeerID) {
