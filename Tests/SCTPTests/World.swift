@@ -33,6 +33,13 @@ struct Endpoint: ~Copyable {
     return written ? bytes : nil
   }
 
+  struct NothingToSend: Error {}
+
+  mutating func requirePacket(now: Instant) throws -> [UInt8] {
+    guard let packet = packet(now: now) else { throw NothingToSend() }
+    return packet
+  }
+
   mutating func packets(now: Instant) -> [[UInt8]] {
     var result: [[UInt8]] = []
     while let next = packet(now: now) { result.append(next) }

@@ -27,8 +27,8 @@ package struct SCTPAssociation: ~Copyable {
   var counters = SCTPStatistics()
 
   // Both ends.
-  var localTag: UInt32 = 0
-  var peerTag: UInt32 = 0
+  package internal(set) var localTag: UInt32 = 0
+  package internal(set) var peerTag: UInt32 = 0
   var localInitialTSN = TSN(rawValue: 0)
   let cookieKey: [UInt8]
   var outboundStreams: UInt16
@@ -161,6 +161,9 @@ package struct SCTPAssociation: ~Copyable {
   package var isQuiet: Bool { sender.isDrained && reset.request == nil && reset.waiting.isEmpty && state != .cookieWait && state != .cookieEchoed }
   /// Bytes received that are not whole or not in their turn.
   package var heldBytes: Int { receiver.reassembly.heldBytes }
+  /// The last TSN of the peer before which nothing is missing; and the next of ours.
+  package var receivedTSN: TSN { receiver.tracker.cumulativeTSN }
+  package var nextTSN: TSN { sender.outstanding.nextTSN }
   /// Whether every counter is the sum that it stands for.
   package var isConsistent: Bool {
     sender.outstanding.isConsistent() && sender.queue.isConsistent()
