@@ -358,7 +358,6 @@ def record(run, chromium_offers):
             session.page_has(content)
         session.evaluate("peer.channel.close()")
         session.swarm_sees_close()
-        session.swarm_ends_well()
     capture.write(os.path.join(run.options.capture, run.role), run.browser.version, session.exchanged,
                   run.browser.log_text()[logged:])
 
