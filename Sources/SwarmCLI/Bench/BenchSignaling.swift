@@ -20,7 +20,7 @@ final class BenchSignaling: Sendable {
   private static let room = "bench"
   private let client: SignalingClient
   private let role: Role
-  /// Joins, departures and offers; answers and candidates go to the connections they are for.
+  /// Joins, departures and offers; answers go to the connections they are for.
   let events: AsyncStream<Event>
   private let eventContinuation: AsyncStream<Event>.Continuation
   private let connections = Mutex<[Int: PeerConnection]>([:])
@@ -51,28 +51,26 @@ final class BenchSignaling: Sendable {
 
   // MARK: Negotiating
 
-  /// Offers `connection` and sends its candidates; the answer and the peer's candidates find their way to it.
+  /// Offers `connection`; the answer finds its way to it. Host candidates are known at once, so they travel inside the
+  /// description.
   func offer(_ connection: PeerConnection, number: Int) async throws {
     connections.withLock { $0[number] = connection }
-    let offer = try await connection.createOffer()
-    try await connection.setLocalDescription(offer)
-    try await send(offer, connection: number)
-    try await sendCandidates(of: connection, number: number)
+    try await connection.setLocalDescription(try await connection.createOffer())
+    try await send(await connection.localDescription, connection: number)
   }
 
   /// Answers an offer with `connection`.
   func answer(_ offer: SessionDescription, with connection: PeerConnection, number: Int) async throws {
     connections.withLock { $0[number] = connection }
     try await connection.setRemoteDescription(offer)
-    let answer = try await connection.createAnswer()
-    try await connection.setLocalDescription(answer)
-    try await send(answer, connection: number)
-    try await sendCandidates(of: connection, number: number)
+    try await connection.setLocalDescription(try await connection.createAnswer())
+    try await send(await connection.localDescription, connection: number)
   }
 
   func forget(_ number: Int) { connections.withLock { $0[number] = nil } }
 
-  private func send(_ description: SessionDescription, connection: Int) async throws {
+  private func send(_ description: SessionDescription?, connection: Int) async throws {
+    guard let description else { throw PeerConnectionError.closed }
     let payload: JSONValue = [
       "type": .string(description.type.rawValue), "sdp": .string(description.sdp),
       "swarm": ["connection": .integer(connection)],
@@ -80,17 +78,6 @@ final class BenchSignaling: Sendable {
     switch description.type {
     case .offer: try await client.send(.offer(directed(payload)))
     case .answer: try await client.send(.answer(directed(payload)))
-    }
-  }
-
-  private func sendCandidates(of connection: PeerConnection, number: Int) async throws {
-    for await candidate in connection.localCandidates where !candidate.isEndOfCandidates {
-      try await client.send(
-        .iceCandidate(
-          directed([
-            "candidate": .string(candidate.candidate), "sdpMid": candidate.sdpMid.map(JSONValue.string) ?? nil,
-            "swarm": ["connection": .integer(number)],
-          ])))
     }
   }
 
@@ -113,12 +100,6 @@ final class BenchSignaling: Sendable {
       case .answer(let directed):
         guard let connection = connection(of: directed), let sdp = directed.payload["sdp"]?.stringValue else { return }
         try await connection.setRemoteDescription(SessionDescription(type: .answer, sdp: sdp))
-      case .iceCandidate(let directed):
-        guard let connection = connection(of: directed),
-          let candidate = directed.payload["candidate"]?.stringValue
-        else { return }
-        try await connection.addICECandidate(
-          ICECandidateInit(candidate: candidate, sdpMid: directed.payload["sdpMid"]?.stringValue))
       case .error(let refused): StandardError.write("signalling: \(refused.message)")
       default: break
       }
