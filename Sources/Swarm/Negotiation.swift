@@ -3,8 +3,8 @@
 // Ours carry a member `swarm`, which every server relays and every browser ignores: it shows our own kind. An answer
 // repeats the number of the offer that it answers, so that a late one is not taken for another's.
 
-import Signaling
-import WebRTC
+package import Signaling
+package import WebRTC
 
 /// The member `swarm` of an offer or answer.
 struct SwarmMarker: Hashable, Sendable {
@@ -26,7 +26,7 @@ struct SwarmMarker: Hashable, Sendable {
 }
 
 extension SessionDescription {
-  init?(_ payload: JSONValue) {
+  package init?(_ payload: JSONValue) {
     guard let type = payload["type"]?.stringValue.flatMap(Kind.init(rawValue:)), let sdp = payload["sdp"]?.stringValue
     else { return nil }
     self.init(type: type, sdp: sdp)
@@ -39,14 +39,14 @@ extension SessionDescription {
 
 extension ICECandidateInit {
   /// Members of a wrong type count as absent.
-  init?(_ payload: JSONValue) {
+  package init?(_ payload: JSONValue) {
     guard let candidate = payload["candidate"]?.stringValue else { return nil }
     self.init(
       candidate: candidate, sdpMid: payload["sdpMid"]?.stringValue, sdpMLineIndex: payload["sdpMLineIndex"]?.intValue,
       usernameFragment: payload["usernameFragment"]?.stringValue)
   }
 
-  var json: JSONValue {
+  package var json: JSONValue {
     var fields: [String: JSONValue] = ["candidate": .string(candidate)]
     if let sdpMid { fields["sdpMid"] = .string(sdpMid) }
     if let sdpMLineIndex { fields["sdpMLineIndex"] = .integer(sdpMLineIndex) }

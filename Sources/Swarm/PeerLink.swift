@@ -5,10 +5,10 @@
 
 import DequeModule
 import Signaling
-import WebRTC
+package import WebRTC
 import Wire
 
-final class PeerLink {
+package final class PeerLink {
   enum Job: Sendable {
     case dial
     case accept(JSONValue)
@@ -24,7 +24,7 @@ final class PeerLink {
   }
 
   let peer: PeerID
-  let connection: PeerConnection
+  package let connection: PeerConnection
   /// We made the offer.
   let isOfferer: Bool
   /// Of our offer, or of the one that we answer.
@@ -59,6 +59,8 @@ final class PeerLink {
   func endJobs() { jobSink.finish() }
 
   func channel(_ lane: SwarmMachine.Lane) -> DataChannel? { lane == .main ? main : bulk }
+
+  var isPumping: Bool { outboxes.values.contains { $0.isPumping } }
 
   var hasRoom: Bool { (outboxes[.main]?.byteCount ?? 0) <= Self.roomBytes }
 

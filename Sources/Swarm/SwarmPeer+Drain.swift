@@ -50,6 +50,7 @@ extension SwarmPeer {
   // MARK: Work for others
 
   private func perform(_ task: SwarmTask, _ key: SwarmMachine.TaskKey) {
+    guard phase == .joined else { return machine.declineTask(key, reason: "Leaving") }
     guard let handler = taskHandlers[task.name] else {
       return machine.declineTask(key, reason: "No handler for \(task.name)")
     }
@@ -114,6 +115,7 @@ extension SwarmPeer {
       if link.hasRoom { link.resumeRoomWaiters() }
     }
     link.outboxes[lane]?.isPumping = false
+    resumeIdleWaiters()
   }
 
   /// A closed channel reports itself; nothing else can happen to a message that the machine made.

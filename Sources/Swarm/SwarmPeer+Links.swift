@@ -15,7 +15,7 @@ extension SwarmPeer {
   // MARK: Dialling
 
   /// Dials those who wait, a few at a time.
-  func startDials() {
+  package func startDials() {
     while !waitingDials.isEmpty, links.values.count(where: { $0.isOfferer && !$0.isMainOpen }) < Self.maximumDials {
       let peer = waitingDials.removeFirst()
       guard phase == .joined, roomMembers.contains(peer), links[peer] == nil else { continue }
@@ -244,6 +244,7 @@ extension SwarmPeer {
     links[link.peer] = nil
     link.endJobs()
     link.resumeRoomWaiters()
+    resumeIdleWaiters()
     if link.isMainOpen { machine.channelClosed(link.peer, lane: .main, now: SwarmClock.now()) }
     let connection = link.connection
     Task { await connection.close() }
@@ -282,8 +283,9 @@ extension SwarmPeer {
     }
   }
 
-  /// Closes every link; what is queued is sent first, if that takes no longer than `closePatience`.
+  /// Closes every link; what is queued is sent first, if that takes no longer than twice `closePatience`.
   func closeLinks() async {
+    await waitForPumps()
     let closing = Array(links.values)
     links = [:]
     await withTaskGroup(of: Void.self) { group in
@@ -298,6 +300,25 @@ extension SwarmPeer {
         }
       }
     }
+  }
+
+  /// Returns once the channels have taken everything that waited for room in them.
+  private func waitForPumps() async {
+    let limit = Task {
+      try await Task.sleep(for: Self.closePatience)
+      isOutOfPatience = true
+      resumeIdleWaiters()
+    }
+    while !isOutOfPatience, links.values.contains(where: \.isPumping) {
+      await withCheckedContinuation { idleWaiters.append($0) }
+    }
+    limit.cancel()
+  }
+
+  func resumeIdleWaiters() {
+    let waiters = idleWaiters
+    idleWaiters = []
+    for waiter in waiters { waiter.resume() }
   }
 
   private nonisolated static func flush(_ channels: [DataChannel]) async {

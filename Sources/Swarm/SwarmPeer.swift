@@ -38,7 +38,7 @@ public actor SwarmPeer {
   let client: SignalingClient
 
   // Signalling
-  var roomMembers: Set<PeerID> = []
+  package var roomMembers: Set<PeerID> = []
   var isSignalingConnected = false
   /// A `join` is on its way.
   var isJoining = false
@@ -48,9 +48,9 @@ public actor SwarmPeer {
   var joinRefusals = 0
 
   // Links
-  var links: [PeerID: PeerLink] = [:]
+  package internal(set) var links: [PeerID: PeerLink] = [:]
   /// Who is still to be dialled.
-  var waitingDials: [PeerID] = []
+  package var waitingDials: [PeerID] = []
   /// Candidates that came before their offer.
   var earlyCandidates: [PeerID: EarlyCandidates] = [:]
   /// How often a peer was dialled in vain.
@@ -78,6 +78,10 @@ public actor SwarmPeer {
   var timer: Task<Void, Never>?
   var timerDue: Instant?
   var services: [Task<Void, Never>] = []
+
+  // Leaving
+  var idleWaiters: [CheckedContinuation<Void, Never>] = []
+  var isOutOfPatience = false
 
   public init(_ configuration: SwarmConfiguration) {
     self.configuration = configuration

@@ -106,6 +106,14 @@ public struct SwarmTask: Hashable, Sendable {
   public var data: JSONValue
   /// Who asked for it.
   public var delegator: PeerID
+
+  public init(id: String, name: String, requirements: [String], data: JSONValue, delegator: PeerID) {
+    self.id = id
+    self.name = name
+    self.requirements = requirements
+    self.data = data
+    self.delegator = delegator
+  }
 }
 
 /// What a vote is about.
@@ -116,6 +124,13 @@ public struct Proposal: Hashable, Sendable {
   public var content: JSONValue
   /// Who proposed it.
   public var proposer: PeerID
+
+  public init(id: String, type: String, content: JSONValue, proposer: PeerID) {
+    self.id = id
+    self.type = type
+    self.content = content
+    self.proposer = proposer
+  }
 }
 
 /// How a vote ended. The electorate is fixed when it starts: the proposer (who votes yes) and the connected peers that
@@ -127,4 +142,12 @@ public struct ConsensusOutcome: Hashable, Sendable {
   public var yes: Int
   public var no: Int
   public var electorate: Int
+
+  public init(isAccepted: Bool, isTimedOut: Bool, yes: Int, no: Int, electorate: Int) {
+    self.isAccepted = isAccepted
+    self.isTimedOut = isTimedOut
+    self.yes = yes
+    self.no = no
+    self.electorate = electorate
+  }
 }

@@ -1,8 +1,8 @@
 // JSONFields.swift — reads and writes the members of messages. Reading yields nil for a member of another type.
 
-import Signaling
+package import Signaling
 
-typealias JSONFields = [String: JSONValue]
+package typealias JSONFields = [String: JSONValue]
 
 extension JSONValue {
   static func number(_ value: Int64) -> JSONValue { .integer(Int(value)) }

@@ -33,7 +33,7 @@ package struct PeerRecord: Sendable {
   package internal(set) var counters = PeerCounters()
   /// Tasks of this peer being done here.
   var taskCount = 0
-  var uploadCount = 0
+  package internal(set) var uploadCount = 0
 
   init(dialect: Dialect, order: UInt64, now: Instant) {
     self.dialect = dialect

@@ -7,73 +7,73 @@ public enum SwarmLimits {
   /// The references drop a larger payload, so it is never sent.
   public static let maximumPayloadUnits = 65_536
   /// A frame above this is refused before it is parsed.
-  static let maximumFrameUnits = 131_072
+  package static let maximumFrameUnits = 131_072
   /// Leaves room for the fields around the entries of one sync-response (WIRE §6.5).
-  static let syncPayloadUnits = 60_000
+  package static let syncPayloadUnits = 60_000
   /// Long enough for any type in use, short enough to log.
-  static let maximumTypeUnits = 128
+  package static let maximumTypeUnits = 128
   /// Ids of tasks, proposals, transfers and knowledge.
-  static let maximumIDBytes = 512
+  package static let maximumIDBytes = 512
 
   // MARK: Tables
   /// As many as the signalling server lets into four rooms.
-  static let maximumPeers = 1_024
+  package static let maximumPeers = 1_024
   /// All of them fit into one message, however much of them JSON escapes.
-  static let maximumCapabilities = 64
-  static let maximumCapabilityBytes = 128
+  package static let maximumCapabilities = 64
+  package static let maximumCapabilityBytes = 128
   public static let maximumDelegations = 1_024
   /// Tasks being done here, for all peers together and for one of them.
-  static let maximumTasks = 256
-  static let maximumTasksPerPeer = 64
-  static let maximumProposals = 256
+  package static let maximumTasks = 256
+  package static let maximumTasksPerPeer = 64
+  package static let maximumProposals = 256
   /// Questions to the local voter that it has not answered yet.
-  static let maximumPendingVotes = 1_024
-  static let maximumPendingVotesPerPeer = 64
-  static let maximumKnowledgeEntries = 4_096
+  package static let maximumPendingVotes = 1_024
+  package static let maximumPendingVotesPerPeer = 64
+  package static let maximumKnowledgeEntries = 4_096
   /// Of the entries' JSON text: all of it can be sent to a newcomer in some 300 messages.
-  static let maximumKnowledgeBytes = 16 << 20
+  package static let maximumKnowledgeBytes = 16 << 20
   /// Artifacts offered by us, and by each peer.
-  static let maximumOffers = 1_024
+  package static let maximumOffers = 1_024
   /// Told to a page of profile A, which asks for five at most.
-  static let maximumBareOffers = 16
+  package static let maximumBareOffers = 16
   public static let maximumDownloads = 64
-  static let maximumUploads = 64
-  static let maximumUploadsPerPeer = 8
+  package static let maximumUploads = 64
+  package static let maximumUploadsPerPeer = 8
 
   // MARK: Artifacts
   /// With its header one chunk stays below 65,536 bytes, which is what a peer accepts that states no limit.
-  static let chunkBytes = 49_152
+  package static let chunkBytes = 49_152
   /// Unacknowledged bytes of one transfer: 32 chunks, 15 MB/s at a round trip of 100 ms.
-  static let windowBytes: Int64 = 32 * 49_152
+  package static let windowBytes: Int64 = 32 * 49_152
   /// The receiver acknowledges a quarter of the window at a time.
-  static let acknowledgeBytes: Int64 = 8 * 49_152
+  package static let acknowledgeBytes: Int64 = 8 * 49_152
   public static let maximumArtifactBytes: Int64 = 16 << 30
   /// What a page of the references takes (WIRE §5.4), in UTF-16 units, and as bytes of UTF-8 that may need.
-  static let maximumTextArtifactUnits = 262_144
-  static let maximumTextArtifactBytes = 3 * 262_144
-  static let maximumTextUnacknowledged = 4
+  package static let maximumTextArtifactUnits = 262_144
+  package static let maximumTextArtifactBytes = 3 * 262_144
+  package static let maximumTextUnacknowledged = 4
 
   // MARK: Times
   package static let delegationTimeout = Interval.seconds(60)
   package static let consensusTimeout = Interval.seconds(30)
   /// How often a quiet link is asked for a sign of life (WIRE §6.4).
-  static let probeInterval = Interval.seconds(15)
-  static let bareProbeInterval = Interval.seconds(20)
-  static let silenceLimit = Interval.seconds(60)
+  package static let probeInterval = Interval.seconds(15)
+  package static let bareProbeInterval = Interval.seconds(20)
+  package static let silenceLimit = Interval.seconds(60)
   /// The same for a peer that has left the signalling server.
-  static let orphanProbeInterval = Interval.seconds(5)
-  static let orphanSilenceLimit = Interval.seconds(15)
+  package static let orphanProbeInterval = Interval.seconds(5)
+  package static let orphanSilenceLimit = Interval.seconds(15)
   /// All knowledge is sent to a peer that asks for it at most so often; in between only our capabilities.
-  static let syncInterval = Interval.seconds(5)
+  package static let syncInterval = Interval.seconds(5)
   /// Without a chunk for so long, the request is repeated from where it stopped.
-  static let downloadPatience = Interval.seconds(10)
-  static let maximumRequests = 4
+  package static let downloadPatience = Interval.seconds(10)
+  package static let maximumRequests = 4
   /// Without an acknowledgement for so long, the receiver has lost interest.
-  static let uploadPatience = Interval.seconds(60)
-  static let textResendInterval = Interval.seconds(1)
-  static let maximumTextResends = 3
+  package static let uploadPatience = Interval.seconds(60)
+  package static let textResendInterval = Interval.seconds(1)
+  package static let maximumTextResends = 3
   /// A Lamport clock further ahead than this is not followed (WIRE §6.5): 2^32 is 50 days of milliseconds.
-  static let maximumClockLead: Int64 = 1 << 32
+  package static let maximumClockLead: Int64 = 1 << 32
   /// JSON numbers beyond this lose digits in a browser.
-  static let maximumSafeInteger: Int64 = (1 << 53) - 1
+  package static let maximumSafeInteger: Int64 = (1 << 53) - 1
 }

@@ -152,7 +152,7 @@ extension SwarmMachine {
 }
 
 extension KnowledgeEntry {
-  var fields: JSONFields {
+  package var fields: JSONFields {
     [
       "id": .string(id), "value": value, "clock": .number(clock), "peerId": .string(peerID),
       "updatedAt": .number(updatedAt),

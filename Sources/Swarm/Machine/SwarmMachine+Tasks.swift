@@ -7,19 +7,19 @@ package import Signaling
 package import Wire
 
 /// A task that we have given away.
-struct Delegation: Sendable {
+package struct Delegation: Sendable {
   let name: String
   let requirements: [String]
   /// The `task` member as every peer asked gets it.
   let fields: JSONFields
   let deadline: Instant
   var peer: PeerID
-  var isAccepted = false
+  package internal(set) var isAccepted = false
   var asked: Set<PeerID>
 }
 
 /// How far a task that we do for another peer is.
-enum TaskState: Sendable { case offered, accepted }
+package enum TaskState: Sendable { case offered, accepted }
 
 extension SwarmMachine {
   // MARK: In: the delegator

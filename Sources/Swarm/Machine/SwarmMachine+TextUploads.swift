@@ -6,7 +6,7 @@
 import Signaling
 import Wire
 
-struct TextUpload: Sendable {
+package struct TextUpload: Sendable {
   let peer: PeerID
   let artifact: ArtifactDescription
   var chunks: [String] = []

@@ -7,7 +7,7 @@ import Signaling
 package import Wire
 
 /// One transfer to one peer. Invariant: acknowledged ≤ sent ≤ requested ≤ size, and requested − acknowledged ≤ window.
-struct Upload: Sendable {
+package struct Upload: Sendable {
   let peer: PeerID
   let artifact: ArtifactDescription
   var acknowledged: Int64
@@ -147,7 +147,7 @@ extension SwarmMachine {
 
 extension ArtifactDescription {
   /// An announcement's payload. `hash` is profile B's member; no page verifies it, and it need not be theirs.
-  var fields: JSONFields {
+  package var fields: JSONFields {
     let digest = hexText(sha256)
     return [
       "id": .string(id), "name": .string(name), "type": "file", "size": .number(size), "hash": .string(digest),

@@ -54,6 +54,11 @@ package struct SwarmMachine: ~Copyable {
   package struct TaskKey: Hashable, Sendable {
     package var peer: PeerID
     package var id: String
+
+    package init(peer: PeerID, id: String) {
+      self.peer = peer
+      self.id = id
+    }
   }
 
   package enum Event: Sendable {
@@ -89,21 +94,21 @@ package struct SwarmMachine: ~Copyable {
 
   let configuration: Configuration
   var random: RandomSource
-  var clock = LamportClock()
+  package internal(set) var clock = LamportClock()
   package internal(set) var peers: [PeerID: PeerRecord] = [:]
   var peersSeen: UInt64 = 0
   package internal(set) var capabilities: [String]
   package internal(set) var knowledge = KnowledgeStore()
   package internal(set) var rejections: [Rejection: Int] = [:]
 
-  var delegations: [String: Delegation] = [:]
-  var tasks: [TaskKey: TaskState] = [:]
+  package internal(set) var delegations: [String: Delegation] = [:]
+  package internal(set) var tasks: [TaskKey: TaskState] = [:]
   var proposals: [String: ProposalState] = [:]
-  var pendingVotes: Set<TaskKey> = []
+  package internal(set) var pendingVotes: Set<TaskKey> = []
 
   package internal(set) var offers: [String: ArtifactDescription] = [:]
-  var uploads: [UInt64: Upload] = [:]
-  var textUploads: [UInt64: TextUpload] = [:]
+  package internal(set) var uploads: [UInt64: Upload] = [:]
+  package internal(set) var textUploads: [UInt64: TextUpload] = [:]
   var downloads: [UInt64: Download] = [:]
 
   private var sends = Deque<Outgoing>()
@@ -241,7 +246,7 @@ package struct SwarmMachine: ~Copyable {
   }
 
   @discardableResult
-  mutating func post(_ type: MessageType, _ fields: JSONFields, to peer: PeerID) -> Bool {
+  package mutating func post(_ type: MessageType, _ fields: JSONFields, to peer: PeerID) -> Bool {
     post(type.rawValue, fields, to: peer)
   }
 
@@ -284,7 +289,7 @@ package struct SwarmMachine: ~Copyable {
 }
 
 /// The types that the swarm itself speaks. Users cannot send them as messages.
-enum MessageType: String, CaseIterable {
+package enum MessageType: String, CaseIterable, Sendable {
   case ping, pong
   case syncRequest = "sync-request"
   case syncResponse = "sync-response"
