@@ -14,7 +14,8 @@ import Wire
     static let all = [false, true].flatMap { both in (0..<16).map { Drops(both: both, mask: $0) } }
   }
 
-  @Test("C21: any of the first INIT, INIT-ACK, COOKIE-ECHO, COOKIE-ACK may be lost, from either side", arguments: Drops.all)
+  @Test(
+    "C21: any of the first INIT, INIT-ACK, COOKIE-ECHO, COOKIE-ACK may be lost, from either side", arguments: Drops.all)
   func c21LossMatrix(drops: Drops) throws {
     for victim in [World.Side.a, .b] {
       var world = World()
@@ -146,7 +147,8 @@ import Wire
     guard case .closed(.protocolViolation) = a.events.first else { return #expect(Bool(false), "not closed") }
   }
 
-  @Test("unknown parameters: skip or stop, report or not", arguments: [(0xc0cc, 3), (0x00cc, 1), (0x40cc, 2), (0x80cc, 2)])
+  @Test(
+    "unknown parameters: skip or stop, report or not", arguments: [(0xc0cc, 3), (0x00cc, 1), (0x40cc, 2), (0x80cc, 2)])
   func unknownParameters(type: Int, reports: Int) throws {
     var b = Endpoint(seed: 3)
     let now = Instant(nanoseconds: 0)
