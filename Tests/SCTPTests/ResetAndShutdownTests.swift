@@ -89,6 +89,26 @@ import Wire
     #expect(world.b.events.count == 1)
   }
 
+  @Test("a stream whose last message expires unsent is reset all the same, and a shutdown goes on")
+  func expiredBeforeReset() throws {
+    for endsAll in [false, true] {
+      var world = World.connected()
+      world.filter = { from, _ in from != .b }  // no SACK: the window stays full
+      for i in 0..<12 { try world.a.association.send(OutgoingMessage(1, pattern(1_100, i)), now: world.now) }
+      try world.a.association.send(OutgoingMessage(2, [7], .maximumLifetime(milliseconds: 50)), now: world.now)
+      if endsAll {
+        world.a.association.shutdown(now: world.now)
+      } else {
+        world.a.association.resetStreams([2], now: world.now)
+      }
+      world.run(for: .milliseconds(100))
+      world.filter = nil
+      world.run(for: .seconds(10))
+      #expect(world.a.events == [endsAll ? .closed(.shutdown) : .outgoingStreamsReset([2])])
+      #expect(world.b.messages.count == 12)
+    }
+  }
+
   @Test("refused, or in progress: the sender is told, or asks again under a new number")
   func responses() throws {
     for (result, expected) in [
