@@ -40,8 +40,12 @@ extension SCTPAssociation {
       writeHeader(tag: peerTag, into: &out)
       writeChunks(limit: start + configuration.maximumPacketSize, into: &out, now: now)
       guard out.byteCount > start + PacketHeader.byteCount else {
-        // All data that was due has just expired.
+        // All data that was due has just expired; that may be what something else waited for.
         out.removeLast(PacketHeader.byteCount)
+        advanceAfterAcknowledgement(now: now)
+        if shutdownDue || reset.request?.isDue == true || sender.isForwardTSNDue {
+          return pollTransmit(into: &out, now: now)
+        }
         return false
       }
     }
@@ -87,6 +91,8 @@ extension SCTPAssociation {
       writeShutdown(into: &out)
     }
     if sendsData, sender.writeData(limit: limit, into: &out, now: now) { heartbeat.lastDataAt = now }
+    // Data that expired instead of being sent may have been the last that a reset or a shutdown waited for.
+    if sendsData { advanceAfterAcknowledgement(now: now) }
   }
 
   private mutating func writeControl(limit: Int, into out: inout OutputRawSpan) {

@@ -48,6 +48,12 @@ extension SCTPAssociation {
   mutating func handleReconfigTimeout(now: Instant) {
     guard reset.request?.timer.expire(now: now) == true else { return }
     reset.request?.isDue = true
+    if reset.request?.isRenumbered == true {
+      reset.request?.isRenumbered = false
+      reset.request?.parameter.number = reset.nextNumber
+      reset.nextNumber = reset.nextNumber.advanced(by: 1)
+      return  // the peer has answered; that it asks for patience is no sign of death
+    }
     countError()
   }
 
@@ -142,22 +148,16 @@ extension SCTPAssociation {
   }
 
   private mutating func handleResponse(_ response: ReconfigResponse, now: Instant) {
-    guard let request = reset.request, response.number == request.parameter.number || response.number == request.earlier
-    else { return }
+    guard let request = reset.request, response.number == request.parameter.number else { return }
     errorCount = 0
     switch response.result {
     case .performed, .nothingToDo:
       endRequest(request, performed: true, now: now)
     case .inProgress, .alreadyInProgress:
-      // Asked again later, under a new number: some peers answer a repeated number from memory for ever.
-      guard response.number == request.parameter.number else { return }
-      var again = request
-      again.earlier = request.parameter.number
-      again.parameter.number = reset.nextNumber
-      again.isDue = false
-      again.timer.start(now: now, initial: sender.roundTrip.timeout)
-      reset.nextNumber = reset.nextNumber.advanced(by: 1)
-      reset.request = again
+      // Asked again later, under a new number: some peers answer a repeated one from memory for ever.
+      reset.request?.isRenumbered = true
+      reset.request?.isDue = false
+      reset.request?.timer.start(now: now, initial: sender.roundTrip.timeout)
     case .denied, .wrongSSN, .badSequenceNumber:
       endRequest(request, performed: false, now: now)
     }

@@ -158,7 +158,9 @@ package struct SCTPAssociation: ~Copyable {
   // MARK: For tests
 
   /// Nothing is queued, outstanding or being asked.
-  package var isQuiet: Bool { sender.isDrained && reset.request == nil && reset.waiting.isEmpty && state != .cookieWait && state != .cookieEchoed }
+  package var isQuiet: Bool {
+    sender.isDrained && reset.request == nil && reset.waiting.isEmpty && state != .cookieWait && state != .cookieEchoed
+  }
   /// Bytes received that are not whole or not in their turn.
   package var heldBytes: Int { receiver.reassembly.heldBytes }
   /// The last TSN of the peer before which nothing is missing; and the next of ours.

@@ -10,8 +10,9 @@ struct StreamReset {
     var parameter: OutgoingResetRequest
     var timer: RetransmitTimer
     var isDue: Bool
-    /// The number under which it was asked before; the peer may still answer that one.
-    var earlier: RequestNumber?
+    /// The peer has answered "in progress": when asked again, it is under a new number. Only then: a number that is
+    /// taken and never sent would leave a hole that the peer waits at for ever.
+    var isRenumbered = false
   }
 
   // What we send.

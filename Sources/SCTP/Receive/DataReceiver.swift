@@ -1,8 +1,8 @@
 // DataReceiver.swift — the receiving half of an association: tracker, reassembly and window, and when to answer.
 //
-// Memory: the bytes held here and those delivered but not released never exceed `window` plus one message. Data beyond
-// a gap is taken only within the window; the extra message is for data that comes in order, so that whatever fills
-// the window, the message that frees it can still be completed.
+// Memory: the bytes held here and those delivered but not released never exceed `window` plus one message. Data is taken
+// within the window; the extra message is for data that comes in order while the owner holds less than half of the
+// window: then it is the gaps that fill it, and the message that frees them must still be completed.
 
 import DequeModule
 package import Wire
@@ -68,9 +68,9 @@ package struct DataReceiver: ~Copyable {
   package mutating func handle(_ header: DataHeader, _ payload: RawSpan) -> Outcome {
     switch tracker.classify(header.tsn) {
     case .inOrder:
-      guard usedBytes + payload.byteCount <= window + maximumMessageSize,
-        reassembly.delivered.count < Self.maximumUndelivered
-      else { return refuse() }
+      guard hasRoomInOrder(payload.byteCount), reassembly.delivered.count < Self.maximumUndelivered else {
+        return refuse()
+      }
       do throws(ReassemblyViolation) {
         try reassembly.takeInOrder(header, payload)
         tracker.acceptInOrder(header.tsn)
@@ -97,6 +97,12 @@ package struct DataReceiver: ~Copyable {
     }
     if header.flags.contains(.immediate) || tracker.hasGap { answersAtOnce = true }
     return .taken
+  }
+
+  private func hasRoomInOrder(_ byteCount: Int) -> Bool {
+    let used = usedBytes + byteCount
+    if used <= window { return true }
+    return 2 * (unreleased + reassembly.delivered.byteCount) < window && used <= window + maximumMessageSize
   }
 
   /// RFC 9260 §6.2: data that found no room is answered at once with the window as it is.

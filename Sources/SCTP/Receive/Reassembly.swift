@@ -124,8 +124,11 @@ package struct Reassembly: ~Copyable {
 
   /// The cumulative TSN has moved on to `tsn`, which had arrived before.
   package mutating func advance(to tsn: TSN) throws(ReassemblyViolation) {
-    // A message that was complete beyond the gap is not here any more.
-    guard !held.isEmpty, let fragment = held.removeValue(forKey: tsn) else { return }
+    guard let fragment = held.isEmpty ? nil : held.removeValue(forKey: tsn) else {
+      // It belonged to a message that was complete beyond the gap; so the one before it must have ended.
+      if assemblyHeader != nil { throw .inconsistentFragment }
+      return
+    }
     try extend(fragment.header, fragment.payload.rawSpan)
   }
 

@@ -209,7 +209,7 @@ package struct DataSender: ~Copyable {
     if deadline == nil, !outstanding.isEmpty { deadline = now + roundTrip.timeout }
   }
 
-  package var isForwardTSNDue: Bool { forwardTSNDue }
+  package var isForwardTSNDue: Bool { forwardTSNDue && outstanding.needsForwardTSN }
 
   /// Writes the FORWARD-TSN that is due, if it fits.
   mutating func writeForwardTSN(room: Int, into out: inout OutputRawSpan, now: Instant) {
@@ -263,10 +263,11 @@ package struct DataSender: ~Copyable {
   package mutating func writeData(limit: Int, into out: inout OutputRawSpan, now: Instant) -> Bool {
     guard canSend else { return false }
     let start = out.byteCount
-    let packet = outstanding.beginPacket()
+    let packet = outstanding.packet
     writeLost(limit: limit, packet: packet, into: &out, now: now)
     if outstanding.lostCount == 0 { writeNew(limit: limit, packet: packet, into: &out, now: now) }
     guard out.byteCount > start else { return false }
+    outstanding.endPacket()
     maySendFastRetransmit = false
     wantsImmediateAnswer = false
     lastSentAt = now

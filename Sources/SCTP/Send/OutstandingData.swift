@@ -73,11 +73,10 @@ struct OutstandingData: ~Copyable {
 
   // MARK: Sending
 
-  /// Numbers the packet that is about to be written.
-  mutating func beginPacket() -> UInt32 {
-    defer { nextPacket &+= 1 }
-    return nextPacket
-  }
+  /// The number of the packet that is being written.
+  var packet: UInt32 { nextPacket }
+  /// The packet is complete. One that stayed empty keeps its number for the next: a gap would look like reordering.
+  mutating func endPacket() { nextPacket &+= 1 }
 
   mutating func append(
     message: Int, offset: Int, length: Int, flags: DataFlags, packet: UInt32, now: Instant

@@ -179,6 +179,8 @@ struct SendQueue: ~Copyable {
       byStream[messages[number].stream, default: (0, 0)].messages += 1
     }
     return unsent == bufferedTotal
-      && byStream.allSatisfy { streams[$0.key].buffered == $0.value.bytes && streams[$0.key].messages == $0.value.messages }
+      && byStream.allSatisfy {
+        streams[$0.key].buffered == $0.value.bytes && streams[$0.key].messages == $0.value.messages
+      }
   }
 }
