@@ -17,15 +17,10 @@ struct SwarmCommand: AsyncParsableCommand {
 
   static func main() async {
     // Whoever reads our output may leave first: that is an error of the write, not a signal.
-    unsafe signal(SIGPIPE, SIG_IGN)
+    signal(SIGPIPE, SIG_IGN)
     CommandLog.start()
     do {
-      var command = try parseAsRoot()
-      if var command = command as? any AsyncParsableCommand {
-        try await command.run()
-      } else {
-        try command.run()
-      }
+      try await run(try parseAsRoot())
     } catch {
       let code = exitCode(for: error)
       // Help that was asked for, and failures that have been explained already.
@@ -36,9 +31,23 @@ struct SwarmCommand: AsyncParsableCommand {
     }
   }
 
+  private static func run(_ command: any ParsableCommand) async throws {
+    if let command = command as? any AsyncParsableCommand {
+      try await runToEnd(command)
+    } else {
+      var command = command
+      try command.run()
+    }
+  }
+
+  private static func runToEnd(_ command: some AsyncParsableCommand) async throws {
+    var command = command
+    try await command.run()
+  }
+
   /// `swarm join` for an error in the arguments of `join`.
   private static func commandName(of error: any Error) -> String {
-    let known = configuration.subcommands.compactMap(\.configuration.commandName)
+    let known = configuration.subcommands.compactMap { $0.configuration.commandName }
     guard let name = CommandLine.arguments.dropFirst().first, known.contains(name) else { return "swarm" }
     return "swarm \(name)"
   }

@@ -8,17 +8,25 @@ enum TerminationSignals {
   static func stream() -> AsyncStream<CInt> {
     let (stream, continuation) = AsyncStream<CInt>.makeStream()
     let sources = [SIGINT, SIGTERM].map { number in
-      unsafe signal(number, SIG_IGN)  // or it would end the process before the source sees it
+      signal(number, SIG_IGN)  // or it would end the process before the source sees it
       let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
       source.setEventHandler {
-        unsafe signal(number, SIG_DFL)
+        signal(number, SIG_DFL)
         continuation.yield(number)
       }
       source.resume()
       return source
     }
-    continuation.onTermination = { _ in for source in sources { source.cancel() } }
+    let kept = Kept(sources: sources)
+    continuation.onTermination = { _ in kept.cancel() }
     return stream
+  }
+
+  /// A source works as long as somebody holds it. Cancelling is the one thing done with them, and safe on any thread.
+  private final class Kept: @unchecked Sendable {
+    private let sources: [any DispatchSourceSignal]
+    init(sources: [any DispatchSourceSignal]) { self.sources = sources }
+    func cancel() { for source in sources { source.cancel() } }
   }
 
   static func name(of number: CInt) -> String { number == SIGINT ? "SIGINT" : "SIGTERM" }

@@ -27,7 +27,7 @@ struct DemoCommand: AsyncParsableCommand {
   func validate() throws {
     guard (2...16).contains(peers) else { throw ValidationError("--peers goes from 2 to 16, not \(peers)") }
     var isFolder: ObjCBool = false
-    guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
+    guard unsafe FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
       throw ValidationError(
         file == nil ? "there is no README.md here to send: name a file with --file" : "--file does not exist: \(path)")
     }

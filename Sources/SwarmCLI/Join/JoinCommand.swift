@@ -71,7 +71,7 @@ struct JoinCommand: AsyncParsableCommand {
       throw ValidationError("a name for --capability and --task must not be empty")
     }
     var isFolder: ObjCBool = false
-    guard FileManager.default.fileExists(atPath: folder, isDirectory: &isFolder), isFolder.boolValue else {
+    guard unsafe FileManager.default.fileExists(atPath: folder, isDirectory: &isFolder), isFolder.boolValue else {
       throw ValidationError("--folder is no folder: \(folder)")
     }
   }
