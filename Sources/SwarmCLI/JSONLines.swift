@@ -2,6 +2,7 @@
 
 import Dispatch
 import Foundation
+import Signaling
 import Synchronization
 
 /// Standard input, line by line. A line is read only when it is asked for, so a slow consumer holds the writer back.
@@ -68,17 +69,36 @@ enum JSONLines {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.withoutEscapingSlashes, .sortedKeys]
     do {
-      var line = try encoder.encode(value)
-      line.append(UInt8(ascii: "\n"))
-      lock.withLock { FileHandle.standardOutput.write(line) }
+      writeLine(try encoder.encode(value))
     } catch {
       // Only a number that JSON cannot say ends here, and the commands write none.
       StandardError.write("cannot encode output: \(error)")
+    }
+  }
+
+  static func write(_ value: JSONValue) { writeLine(Data(value.utf8Bytes)) }
+
+  /// Writes a line that is not JSON.
+  static func write(line: String) { writeLine(Data(line.utf8)) }
+
+  private static func writeLine(_ content: Data) {
+    let line = content + [UInt8(ascii: "\n")]
+    lock.withLock {
+      do {
+        try FileHandle.standardOutput.write(contentsOf: line)
+      } catch {
+        // Nobody reads any more, and reading is all that the commands' output is for.
+        StandardError.write("swarm: standard output is closed")
+        exit(EXIT_FAILURE)
+      }
     }
   }
 }
 
 /// Lines for people, beside the JSON of standard output.
 enum StandardError {
-  static func write(_ line: String) { FileHandle.standardError.write(Data((line + "\n").utf8)) }
+  static func write(_ line: String) {
+    // There is nowhere left to say that standard error is closed.
+    do { try FileHandle.standardError.write(contentsOf: Data((line + "\n").utf8)) } catch {}
+  }
 }

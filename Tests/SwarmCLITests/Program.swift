@@ -1,0 +1,160 @@
+// Program.swift — the built command, run as its users run it: a process with arguments, lines in and lines out.
+
+import Foundation
+import Signaling
+import Synchronization
+import Testing
+
+/// One run of `swarm`. Killed when the test lets go of it.
+final class Program: Sendable {
+  struct Ending: Equatable, CustomStringConvertible {
+    var code: CInt
+    var isSignal = false
+    var description: String { isSignal ? "killed by signal \(code)" : "exit code \(code)" }
+  }
+
+  let pid: CInt
+  private let process: Process
+  private let input: FileHandle
+  private let output: Transcript
+  private let errors: Transcript
+  private let ending: AsyncStream<Ending>
+
+  init(_ arguments: [String], in folder: String? = nil) throws {
+    let process = Process()
+    process.executableURL = try Self.executable
+    process.arguments = arguments
+    if let folder { process.currentDirectoryURL = URL(fileURLWithPath: folder) }
+    let (input, output, errors) = (Pipe(), Pipe(), Pipe())
+    process.standardInput = input
+    process.standardOutput = output
+    process.standardError = errors
+    let (ending, sink) = AsyncStream<Ending>.makeStream()
+    process.terminationHandler = { process in
+      sink.yield(Ending(code: process.terminationStatus, isSignal: process.terminationReason == .uncaughtSignal))
+      sink.finish()
+    }
+    try process.run()
+    self.process = process
+    self.input = input.fileHandleForWriting
+    self.ending = ending
+    self.output = Transcript(of: output.fileHandleForReading)
+    self.errors = Transcript(of: errors.fileHandleForReading)
+    pid = process.processIdentifier
+  }
+
+  deinit { if process.isRunning { kill(pid, SIGKILL) } }
+
+  /// The product lies beside the tests' own executable.
+  private static var executable: URL {
+    get throws {
+      let tests = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+      return URL(fileURLWithPath: tests).deletingLastPathComponent().appendingPathComponent("swarm")
+    }
+  }
+
+  func write(_ line: String) throws { try input.write(contentsOf: Data((line + "\n").utf8)) }
+  func endInput() throws { try input.close() }
+  func signal(_ number: CInt) { kill(pid, number) }
+
+  /// The first line of the output, past or to come, that is an event with this name; nil when the output ends before.
+  func event(_ name: String, where matches: @escaping @Sendable (JSONValue) -> Bool = { _ in true }) async throws
+    -> JSONValue
+  {
+    let line = await output.first { line in
+      guard let value = try? JSONValue(parsing: line) else { return false }
+      return value["event"]?.stringValue == name && matches(value)
+    }
+    return try JSONValue(parsing: try #require(line, "no \(name) in \(await output.all()) \(await errors.all())"))
+  }
+
+  func errorLine(containing text: String) async throws -> String {
+    let line = await errors.first { $0.contains(text) }
+    return try #require(line, "no '\(text)' in \(await errors.all())")
+  }
+
+  /// Everything, once the process has ended.
+  func finish() async -> (ending: Ending?, output: [String], errors: [String]) {
+    let lines = (await output.all(), await errors.all())
+    for await ending in ending { return (ending, lines.0, lines.1) }
+    return (nil, lines.0, lines.1)
+  }
+}
+
+/// The lines of a stream; all are kept.
+private actor Transcript {
+  private var lines: [String] = []
+  private var hasEnded = false
+  private var changes: [CheckedContinuation<Void, Never>] = []
+
+  init(of file: FileHandle) {
+    let pieces = AsyncStream<Data> { continuation in
+      file.readabilityHandler = { file in
+        let data = file.availableData
+        if data.isEmpty {
+          file.readabilityHandler = nil
+          continuation.finish()
+        } else {
+          continuation.yield(data)
+        }
+      }
+    }
+    Task { await self.read(pieces) }
+  }
+
+  private func read(_ pieces: AsyncStream<Data>) async {
+    var rest: [UInt8] = []
+    for await piece in pieces {
+      rest += piece
+      while let end = rest.firstIndex(of: UInt8(ascii: "\n")) {
+        lines.append(String(decoding: rest[..<end], as: UTF8.self))
+        rest.removeSubrange(...end)
+      }
+      wake()
+    }
+    if !rest.isEmpty { lines.append(String(decoding: rest, as: UTF8.self)) }
+    hasEnded = true
+    wake()
+  }
+
+  private func wake() {
+    let waiting = changes
+    changes = []
+    for waiter in waiting { waiter.resume() }
+  }
+
+  func first(where matches: @Sendable (String) -> Bool) async -> String? {
+    var seen = 0
+    while true {
+      if let line = lines[seen...].first(where: matches) { return line }
+      seen = lines.count
+      if hasEnded { return nil }
+      await withCheckedContinuation { changes.append($0) }
+    }
+  }
+
+  /// All lines, once the stream has ended.
+  func all() async -> [String] {
+    while !hasEnded { await withCheckedContinuation { changes.append($0) } }
+    return lines
+  }
+}
+
+/// A folder of one test.
+final class TemporaryFolder: Sendable {
+  let path: String
+
+  init() throws {
+    let url = FileManager.default.temporaryDirectory.appendingPathComponent("swarm-cli-test-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: url, withIntermediateDirectories: false)
+    path = url.path
+  }
+
+  deinit { do { try FileManager.default.removeItem(atPath: path) } catch { Issue.record(error) } }
+
+  func write(_ name: String, _ bytes: [UInt8]) throws -> String {
+    let file = "\(path)/\(name)"
+    try Data(bytes).write(to: URL(fileURLWithPath: file))
+    return file
+  }
+}
