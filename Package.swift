@@ -68,7 +68,7 @@ let package = Package(
         swarmOnly("NIOSSL", "swift-nio-ssl"),
       ], swiftSettings: settings),
     .target(
-      name: "Swarm", dependencies: ["Wire", "Digest", "WebRTC", "Signaling", "SignalingTransport", deque, logging],
+      name: "Swarm", dependencies: ["Wire", "Digest", "Net", "WebRTC", "Signaling", "SignalingTransport", deque, logging],
       swiftSettings: settings),
     .executableTarget(
       name: "SwarmCLI",
@@ -113,7 +113,9 @@ let package = Package(
     .testTarget(name: "VectorTests", dependencies: ["FuzzEntry", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
       name: "SimulationTests",
-      dependencies: ["Simulation", "Peer", "DataChannel", "SCTP", "Wire", "TestSupport", "CVirtualClock"],
+      dependencies: [
+        "Simulation", "Peer", "DataChannel", "DTLS", "SCTP", "Wire", "TestSupport", "CVirtualClock",
+      ],
       swiftSettings: testSettings),
   ],
   swiftLanguageModes: [.v6]

@@ -20,15 +20,19 @@ struct Pair {
     return configuration
   }
 
-  func negotiate() async throws {
+  func negotiate(using isWanted: (ICECandidateInit) -> Bool = { _ in true }) async throws {
     let offer = try await offerer.createOffer()
     try await offerer.setLocalDescription(offer)
     try await answerer.setRemoteDescription(offer)
     let answer = try await answerer.createAnswer()
     try await answerer.setLocalDescription(answer)
     try await offerer.setRemoteDescription(answer)
-    for await candidate in offerer.localCandidates { try await answerer.addICECandidate(candidate) }
-    for await candidate in answerer.localCandidates { try await offerer.addICECandidate(candidate) }
+    for await candidate in offerer.localCandidates where isWanted(candidate) {
+      try await answerer.addICECandidate(candidate)
+    }
+    for await candidate in answerer.localCandidates where isWanted(candidate) {
+      try await offerer.addICECandidate(candidate)
+    }
   }
 
   /// Opens a channel and returns both ends.
@@ -71,6 +75,17 @@ struct Pair {
       if echoed.count == messages.count { break }
     }
     #expect(echoed == messages)
+    await pair.close()
+  }
+
+  @Test(arguments: ["127.0.0.1", "::1"])
+  func eitherFamilyAlone(address: String) async throws {
+    let pair = try Pair()
+    let channel = try await pair.offerer.createDataChannel("family")
+    try await pair.negotiate { $0.candidate.split(separator: " ").dropFirst(4).first.map(String.init) == address }
+    try await channel.waitUntilOpen()
+    let pairNow = await pair.offerer.statistics()
+    #expect(pairNow.remoteCandidate?.address.contains(address) == true)
     await pair.close()
   }
 
