@@ -68,7 +68,8 @@ let package = Package(
         swarmOnly("NIOSSL", "swift-nio-ssl"),
       ], swiftSettings: settings),
     .target(
-      name: "Swarm", dependencies: ["Wire", "Digest", "Net", "WebRTC", "Signaling", "SignalingTransport", deque, logging],
+      name: "Swarm",
+      dependencies: ["Wire", "Digest", "Net", "WebRTC", "Signaling", "SignalingTransport", deque, logging],
       swiftSettings: settings),
     .executableTarget(
       name: "SwarmCLI",

@@ -33,8 +33,7 @@ private func repaired(_ input: RawSpan, tag: UInt32) -> [UInt8] {
 private func readChunks(of input: RawSpan) {
   do throws(Malformed) {
     _ = try PacketHeader(input)
-    var scratch: [UInt8] = []
-    _ = PacketChecksum.isCorrect(input, scratch: &scratch)
+    _ = PacketChecksum.isCorrect(input)
     var chunks = ChunkReader(input)
     var budget = input.byteCount / 4
     while let chunk = try chunks.next() {

@@ -73,12 +73,12 @@ extension Connection {
 
   /// The next thing for the application, in the order it happened; nil when there is nothing.
   package mutating func pollEvent(now: Instant) -> Event? {
+    openChannelTable()
     while true {
       if let event = events.popFirst() { return event }
       if takeChannelEvent() { continue }
-      if let event = association.pollEvent() {
-        handle(event, now: now)
-      } else if let message = association.pollMessage() {
+      // Messages first: an incoming reset, or the end, comes after everything that was delivered before it.
+      if let message = association.pollMessage() {
         let byteCount = message.payload.count
         if let delivery = channels.handle(message) {
           // An empty message travels as one byte, which the application never sees and cannot give back.
@@ -88,10 +88,22 @@ extension Connection {
         }
         // A control message ends here; what it changes comes out of the channel table as events.
         association.releaseReceived(byteCount, now: now)
+      } else if let event = association.pollEvent() {
+        handle(event)
       } else {
         return nil
       }
     }
+  }
+
+  /// Lets channels have streams as soon as the association is up, before the first message is looked at.
+  private mutating func openChannelTable() {
+    guard !isChannelTableOpen, association.state != .closed, association.state != .cookieWait,
+      association.state != .cookieEchoed
+    else { return }
+    isChannelTableOpen = true
+    channels.connected(
+      as: negotiation.dtlsRole == .client ? .even : .odd, maximumStreams: Int(association.outgoingStreamCount))
   }
 
   private mutating func takeChannelEvent() -> Bool {

@@ -72,6 +72,7 @@ package struct Connection: ~Copyable {
   var random: RandomSource
   var plaintext = ScratchBuffer()
   var isSessionStarted = false
+  var isChannelTableOpen = false
   /// DTLS that came before its route was validated; at most `maximumEarlyDatagrams`.
   var early: [EarlyDatagram] = []
   /// Set by `close`: what is left to transmit are the last words.
@@ -146,13 +147,10 @@ package struct Connection: ~Copyable {
     }
   }
 
-  mutating func handle(_ event: SCTPAssociation.Event, now: Instant) {
+  mutating func handle(_ event: SCTPAssociation.Event) {
     switch event {
-    case .established:
-      channels.connected(
-        as: negotiation.dtlsRole == .client ? .even : .odd, maximumStreams: Int(configuration.sctp.outboundStreams))
-      updateState()
-    case .restarted: break
+    // The channel table knows already; a restarted peer begins its channels anew, and ours go on.
+    case .established, .restarted: break
     case .incomingStreamsReset(let streams): channels.incomingStreamsReset(streams)
     case .outgoingStreamsReset(let streams): channels.outgoingStreamsReset(streams)
     case .outgoingResetFailed(let streams): channels.outgoingResetFailed(streams)

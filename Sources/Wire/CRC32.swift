@@ -14,15 +14,26 @@ public enum CRC32 {
 
 /// CRC-32C, the Castagnoli polynomial 0x1EDC6F41 reflected.
 public enum CRC32C {
-  public static func checksum(_ bytes: RawSpan) -> UInt32 {
-    guard hasHardware else { return portableChecksum(bytes) }
-    return unsafe bytes.withUnsafeBytes { unsafe ~crc32c_hardware_update(0xFFFF_FFFF, $0.baseAddress, $0.count) }
+  public static func checksum(_ bytes: RawSpan) -> UInt32 { ~update(0xFFFF_FFFF, bytes) }
+
+  /// The checksum as if the four bytes at `offset`, which must be within the bytes, were zero: where a packet carries
+  /// its own checksum.
+  public static func checksum(_ bytes: RawSpan, zeroingFourAt offset: Int) -> UInt32 {
+    let head = update(0xFFFF_FFFF, bytes.extracting(0..<offset))
+    let zeros: UInt32 = 0
+    let field = unsafe withUnsafeBytes(of: zeros) { unsafe update(head, $0.bytes) }
+    return ~update(field, bytes.extracting((offset + 4)..<bytes.byteCount))
   }
 
   /// The same without the processor's help; tests hold the two against each other.
   public static func portableChecksum(_ bytes: RawSpan) -> UInt32 { tables.checksum(bytes) }
 
-  private static let hasHardware = crc32c_hardware_available()
+  private static func update(_ crc: UInt32, _ bytes: RawSpan) -> UInt32 {
+    guard hasHardware else { return tables.update(crc, bytes) }
+    return unsafe bytes.withUnsafeBytes { unsafe crc32c_hardware_update(crc, $0.baseAddress, $0.count) }
+  }
+
+  private static let hasHardware = crc32c_hardware_prepare()
   private static let tables = SlicedCRC(reflectedPolynomial: 0x82F6_3B78)
 }
 
@@ -46,8 +57,11 @@ struct SlicedCRC: Sendable {
     self.table = table
   }
 
-  func checksum(_ bytes: RawSpan) -> UInt32 {
-    var crc: UInt32 = 0xFFFF_FFFF
+  func checksum(_ bytes: RawSpan) -> UInt32 { ~update(0xFFFF_FFFF, bytes) }
+
+  /// Continues a checksum that is not inverted yet.
+  func update(_ crc: UInt32, _ bytes: RawSpan) -> UInt32 {
+    var crc = crc
     var offset = 0
     let count = bytes.byteCount
     unsafe table.withUnsafeBufferPointer { table in
@@ -66,6 +80,6 @@ struct SlicedCRC: Sendable {
         offset += 1
       }
     }
-    return ~crc
+    return crc
   }
 }

@@ -7,10 +7,22 @@ import Wire
 @Suite struct ChecksumTests {
   @Test func hardwareAndTablesAgreeAtEveryLength() {
     var random = RandomSource.seeded(state: 1)
-    let bytes = random.bytes(300)
-    for count in 0...300 {
+    let bytes = random.bytes(2_500)
+    for count in Array(0...300) + Array(990...1_030) + Array(2_000...2_100) + [2_500] {
       let part = bytes[..<count]
       #expect(CRC32C.checksum(part.rawSpan) == CRC32C.portableChecksum(part.rawSpan), "\(count) bytes")
+    }
+  }
+
+  @Test func theFieldOfTheChecksumCountsAsZero() {
+    var random = RandomSource.seeded(state: 2)
+    let bytes = random.bytes(1_160)
+    for offset in [0, 8, 500, 1_156] {
+      var zeroed = bytes
+      zeroed.replaceSubrange(offset..<(offset + 4), with: [0, 0, 0, 0])
+      let expected = CRC32C.portableChecksum(zeroed.rawSpan)
+      let checksum = CRC32C.checksum(bytes.rawSpan, zeroingFourAt: offset)
+      #expect(checksum == expected, "field at \(offset)")
     }
   }
 

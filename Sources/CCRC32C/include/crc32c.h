@@ -6,10 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/// Whether this processor computes CRC-32C in hardware.
-bool crc32c_hardware_available(void);
+/// Makes ready to compute CRC-32C in hardware; false when this processor cannot. To be called once, before any update.
+bool crc32c_hardware_prepare(void);
 
-/// Continues `crc` (not inverted) over `count` bytes. Only when `crc32c_hardware_available()`.
+/// Continues `crc` (not inverted) over `count` bytes. Only after `crc32c_hardware_prepare()` was true.
 uint32_t crc32c_hardware_update(uint32_t crc, const void *_Nullable bytes, size_t count);
 
 #endif

@@ -14,7 +14,7 @@ extension SCTPAssociation {
 
   private mutating func handlePacket(_ packet: RawSpan, now: Instant) throws(Malformed) {
     let header = try PacketHeader(packet)
-    guard PacketChecksum.isCorrect(packet, scratch: &checksumScratch) else { throw .badChecksum }
+    guard PacketChecksum.isCorrect(packet) else { throw .badChecksum }
     guard header.sourcePort == configuration.destinationPort, header.destinationPort == configuration.sourcePort else {
       throw .badValue
     }

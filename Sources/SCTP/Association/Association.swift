@@ -38,7 +38,6 @@ package struct SCTPAssociation: ~Copyable {
   var sender: DataSender
   var receiver: DataReceiver
   var reset: StreamReset
-  var checksumScratch: [UInt8]
 
   // Handshake.
   var initiationTimer: RetransmitTimer
@@ -81,7 +80,6 @@ package struct SCTPAssociation: ~Copyable {
       initialTSN: TSN(rawValue: 0), window: configuration.receiveWindow,
       maximumMessageSize: configuration.maximumIncomingMessageSize)
     reset = StreamReset(localInitialTSN: TSN(rawValue: 0), peerInitialTSN: TSN(rawValue: 0))
-    checksumScratch = [UInt8](repeating: 0, count: 2_048)
     initiationTimer = RetransmitTimer(initial: configuration.initialRTO, ceiling: configuration.maximumBackoff)
     shutdownTimer = RetransmitTimer(initial: configuration.initialRTO, ceiling: configuration.maximumBackoff)
   }

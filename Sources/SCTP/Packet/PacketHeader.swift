@@ -46,17 +46,9 @@ package enum PacketChecksum {
     out.patchUInt32(checksum.byteSwapped, at: start + offset)
   }
 
-  /// Whether the packet carries the right checksum. `scratch` lends room for the copy in which the field is zero:
-  /// hashing a copy that is in the cache anyway costs less than hashing in pieces.
-  package static func isCorrect(_ packet: RawSpan, scratch: inout [UInt8]) -> Bool {
+  /// Whether the packet carries the right checksum.
+  package static func isCorrect(_ packet: RawSpan) -> Bool {
     guard packet.byteCount >= PacketHeader.byteCount else { return false }
-    let claimed = packet.uint32(at: offset).byteSwapped
-    let count = packet.byteCount
-    if scratch.count < count { scratch = [UInt8](repeating: 0, count: count) }
-    unsafe scratch.withUnsafeMutableBytes { copy in
-      unsafe packet.withUnsafeBytes { bytes in unsafe copy.copyMemory(from: bytes) }
-      unsafe copy.storeBytes(of: 0, toByteOffset: offset, as: UInt32.self)
-    }
-    return CRC32C.checksum(scratch.rawSpan.extracting(0..<count)) == claimed
+    return CRC32C.checksum(packet, zeroingFourAt: offset) == packet.uint32(at: offset).byteSwapped
   }
 }
