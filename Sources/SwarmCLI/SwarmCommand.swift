@@ -26,7 +26,9 @@ struct SwarmCommand: AsyncParsableCommand {
       // Help that was asked for, and failures that have been explained already.
       if code.isSuccess || error is ExitCode { exit(withError: error) }
       let hint = code == .validationFailure ? " ('\(commandName(of: error)) --help' explains)" : ""
-      StandardError.write("swarm: \(message(for: error))\(hint)")
+      // The parser lists what would have been allowed one a line.
+      let words = message(for: error).split(whereSeparator: \.isWhitespace).joined(separator: " ")
+      StandardError.write("swarm: \(words)\(hint)")
       Foundation.exit(code.rawValue)
     }
   }

@@ -20,7 +20,7 @@ struct DemoRun: Sendable {
     var result: Result<DemoReport, DemoFailure>
     do {
       try FileManager.default.createDirectory(
-        at: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+        at: folder, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
       let address = try await server.start()
       Self.say("signalling server on \(address.url)")
       for number in 1...peerCount {

@@ -235,5 +235,5 @@ struct DemoSteps: Sendable {
   /// Longer than the swarm's own limit of 30 seconds, whose end then has a name.
   private static let votePatience = Duration.seconds(40)
   /// All receivers together; a debug build on a busy machine is faster.
-  private static let slowestBytesPerSecond = 1 << 20
+  private static let slowestBytesPerSecond = 4 << 20
 }

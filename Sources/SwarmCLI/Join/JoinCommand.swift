@@ -10,33 +10,49 @@ struct JoinCommand: AsyncParsableCommand {
     commandName: "join",
     abstract: "Be a peer in a room; JSON lines on standard input and output, readable lines on a terminal.",
     discussion: """
-      Each line of the input is an object with one command, and with an `id` if you want to know its answer by it:
-        {"send":{"to":PEER,"type":TYPE,"payload":…}}     answer: {"event":"sent","count":0 or 1}
-        {"broadcast":{"type":TYPE,"payload":…}}          answer: {"event":"sent","count":N}
+      Each line of the input is an object with one command, and with an `id` if you \
+      want to know its answer by it. Below the commands, what answers them:
+        {"send":{"to":PEER,"type":TYPE,"payload":…}}
+        {"broadcast":{"type":TYPE,"payload":…}}
+          {"event":"sent","count":N}, how many peers it was sent to
         {"delegate":{"name":…,"requirements":[…],"data":…,"timeout":SECONDS}}
-                                                         answer: {"event":"result","value":…}
-        {"share":{"id":KEY,"value":…}}                   answer: {"event":"shared","key":KEY,"clock":N}
+          {"event":"result","value":…}
+        {"share":{"id":KEY,"value":…}}
+          {"event":"shared","key":KEY,"clock":N}
         {"offerFile":PATH} or {"offerFile":{"path":PATH,"id":ID}}
-                                                         answer: {"event":"offered","artifact":{…}}
-        {"getFile":ID} or {"getFile":{"id":ID,"from":PEER,"to":PATH}}
-            into --folder under the sender's name, where nothing is replaced; or into PATH, which is
-                                                         answer: {"event":"file","path":…,"sha256":…,"artifact":{…}}
+          {"event":"offered","artifact":{…}}
+        {"getFile":ID} into --folder, under its sender's name, if that is free
+        {"getFile":{"id":ID,"from":PEER,"to":PATH}} into PATH, which is replaced
+          {"event":"file","path":…,"size":N,"sha256":…,"artifact":{…}}
         {"propose":{"type":TYPE,"content":…,"timeout":SECONDS}}
-                                answer: {"event":"decided","accepted":…,"timedOut":…,"yes":N,"no":N,"electorate":N}
-        {"capabilities":[…]}                             answer: {"event":"updated"}
-        {"knowledge":true}                               answer: {"event":"knowledge","entries":{KEY:…}}
-        {"stats":true}                                   answer: {"event":"stats",…,"peers":[…]}
-        {"result":{"task":NUMBER,"value":…}} or {"result":{"task":NUMBER,"error":TEXT}}, see --task
-        {"vote":{"proposal":NUMBER,"yes":true or false}}, see --vote ask
+          {"event":"decided","accepted":…,"timedOut":…,
+          "yes":N,"no":N,"electorate":N}
+        {"capabilities":[…]}
+          {"event":"updated"}
+        {"knowledge":true}
+          {"event":"knowledge","entries":{KEY:…}}
+        {"stats":true}
+          {"event":"stats",…,"peers":[…]}
+        {"result":{"task":NUMBER,"value":…}} or
+        {"result":{"task":NUMBER,"error":TEXT}}, for a task of --task
+        {"vote":{"proposal":NUMBER,"yes":true}}, with --vote ask
         {"leave":true}
-      What cannot be done is answered with {"event":"error","reason":TEXT}. At the end of the input the commands that \
-      are under way are finished; then, as after SIGINT or SIGTERM, the peer leaves and the exit code is 0.
+      What cannot be done is answered with {"event":"error","reason":TEXT}. At the \
+      end of the input the commands that are under way are finished; then, as after \
+      SIGINT or SIGTERM, the peer leaves and the exit code is 0.
 
-      Events, besides the answers:
-        joined peer room · signaling-lost · peer-joined peer · peer-left peer · connected peer · disconnected peer
-        connection-failed peer reason · capabilities peer capabilities · message from type payload
-        knowledge-changed key value by · artifact from artifact · task task name data from · task-abandoned task
-        proposal proposal type content from · voted type content from yes · left
+      Events besides the answers, with their members:
+        joined: peer, room            left
+        signaling-lost                connection-failed: peer, reason
+        peer-joined: peer             peer-left: peer
+        connected: peer               disconnected: peer
+        capabilities: peer, capabilities
+        message: from, type, payload
+        knowledge-changed: key, value, by
+        artifact: from, artifact {id, name, size, sha256}
+        task: task, name, data, from  task-abandoned: task
+        proposal: proposal, type, content, from
+        voted: type, content, from, yes
 
       Tasks that every peer does for others: echo (gives `data` back), sha256 and word-count (of a text). On a \
       terminal, a line that does not begin with { is sent to everyone as a message of type text.
