@@ -107,6 +107,7 @@ let package = Package(
         swarmOnly("NIOPosix", "swift-nio"), swarmOnly("NIOHTTP1", "swift-nio"),
         swarmOnly("NIOWebSocket", "swift-nio"),
       ], swiftSettings: testSettings),
+    .testTarget(name: "SwarmCLITests", dependencies: ["SwarmCLI", "Signaling"], swiftSettings: testSettings),
     .testTarget(
       name: "SwarmTests",
       dependencies: ["Swarm", "Signaling", "SignalingTransport", "WebRTC", "Wire", "Digest", "TestSupport"],
