@@ -1,6 +1,7 @@
 // BadInputTests.swift — what is not understood gets one clear line and exit code 64; what cannot be done, one and 1.
 
 import Foundation
+import Signaling
 import Testing
 
 struct BadInputTests {
@@ -29,7 +30,7 @@ struct BadInputTests {
       (["bench", "speed"], "speed"),
     ] as [([String], String)])
   func usage(arguments: [String], named: String) async throws {
-    let (ending, output, errors) = await try Program(arguments).finish()
+    let (ending, output, errors) = try await Program(arguments).finish()
     #expect(ending == Program.Ending(code: 64))
     #expect(output.isEmpty)
     try #require(errors.count == 1, "\(errors)")
@@ -39,7 +40,7 @@ struct BadInputTests {
   @Test("without a README.md the demo asks for a file")
   func noReadme() async throws {
     let folder = try TemporaryFolder()
-    let (ending, _, errors) = await try Program(["demo"], in: folder.path).finish()
+    let (ending, _, errors) = try await Program(["demo"], in: folder.path).finish()
     #expect(ending == Program.Ending(code: 64))
     try #require(errors.count == 1, "\(errors)")
     #expect(errors[0].contains("--file"))
@@ -47,7 +48,7 @@ struct BadInputTests {
 
   @Test("help is no failure", arguments: [["--help"], ["demo", "--help"], ["join", "--help"], ["serve", "--help"]])
   func help(arguments: [String]) async throws {
-    let (ending, output, errors) = await try Program(arguments).finish()
+    let (ending, output, errors) = try await Program(arguments).finish()
     #expect(ending == Program.Ending(code: 0))
     #expect(!output.isEmpty)
     #expect(errors.isEmpty)
@@ -57,7 +58,7 @@ struct BadInputTests {
   func portInUse() async throws {
     let first = try Program(["serve", "--port", "0"])
     let port = try #require(try await first.event("listening")["port"]?.intValue)
-    let (ending, output, errors) = await try Program(["serve", "--port", "\(port)"]).finish()
+    let (ending, output, errors) = try await Program(["serve", "--port", "\(port)"]).finish()
     #expect(ending == Program.Ending(code: 1))
     #expect(output.isEmpty)
     try #require(errors.count == 1, "\(errors)")
@@ -74,7 +75,7 @@ struct BadInputTests {
     server.signal(SIGINT)
     #expect(await server.finish().ending == Program.Ending(code: 0))
 
-    let (ending, output, errors) = await try Program(["join", "--room", "r", "--signaling", url]).finish()
+    let (ending, output, errors) = try await Program(["join", "--room", "r", "--signaling", url]).finish()
     #expect(ending == Program.Ending(code: 1))
     #expect(output.isEmpty)
     try #require(errors.count == 1, "\(errors)")

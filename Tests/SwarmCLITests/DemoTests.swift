@@ -10,7 +10,7 @@ struct DemoTests {
   func demo(peers: Int) async throws {
     let folder = try TemporaryFolder()
     let file = try folder.write("some.bin", (0..<200_001).map { _ in UInt8.random(in: 0...255) })
-    let (ending, output, errors) = await try Program(["demo", "--peers", "\(peers)", "--file", file, "--json"]).finish()
+    let (ending, output, errors) = try await Program(["demo", "--peers", "\(peers)", "--file", file, "--json"]).finish()
     #expect(ending == Program.Ending(code: 0), "\(errors)")
     let report = try JSONValue(parsing: output.joined())
     #expect(report["ok"] == true)
@@ -27,7 +27,7 @@ struct DemoTests {
   func emptyFile() async throws {
     let folder = try TemporaryFolder()
     let file = try folder.write("empty", [])
-    let (ending, _, errors) = await try Program(["demo", "--peers", "2", "--file", file]).finish()
+    let (ending, _, errors) = try await Program(["demo", "--peers", "2", "--file", file]).finish()
     #expect(ending == Program.Ending(code: 0), "\(errors)")
   }
 

@@ -13,6 +13,9 @@ final class Program: Sendable {
     var description: String { isSignal ? "killed by signal \(code)" : "exit code \(code)" }
   }
 
+  /// The output ended without a line that was waited for.
+  struct Missing: Error, CustomStringConvertible { let description: String }
+
   let pid: CInt
   private let process: Process
   private let input: FileHandle
@@ -65,12 +68,16 @@ final class Program: Sendable {
       guard let value = try? JSONValue(parsing: line) else { return false }
       return value["event"]?.stringValue == name && matches(value)
     }
-    return try JSONValue(parsing: try #require(line, "no \(name) in \(await output.all()) \(await errors.all())"))
+    guard let line else {
+      let errors = await errors.all()
+      throw Missing(description: "no \(name): \(errors)")
+    }
+    return try JSONValue(parsing: line)
   }
 
   func errorLine(containing text: String) async throws -> String {
-    let line = await errors.first { $0.contains(text) }
-    return try #require(line, "no '\(text)' in \(await errors.all())")
+    if let line = await errors.first(where: { $0.contains(text) }) { return line }
+    throw Missing(description: "no '\(text)': \(await errors.all())")
   }
 
   /// Everything, once the process has ended.
