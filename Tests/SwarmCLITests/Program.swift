@@ -5,6 +5,10 @@ import Signaling
 import Synchronization
 import Testing
 
+/// One after the other: each test starts several processes, and the demo's own limits are for a machine it has to itself.
+@Suite(.serialized, .timeLimit(.minutes(2)))
+enum CommandTests {}
+
 /// One run of `swarm`. Killed when the test lets go of it.
 final class Program: Sendable {
   struct Ending: Equatable, CustomStringConvertible {
