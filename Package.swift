@@ -74,7 +74,7 @@ let package = Package(
     .executableTarget(
       name: "SwarmCLI",
       dependencies: [
-        "Wire", "Net", "Swarm", "WebRTC", "Signaling", "SignalingTransport", logging,
+        "Wire", "Digest", "Net", "Swarm", "WebRTC", "Signaling", "SignalingTransport", logging,
         swarmOnly("ArgumentParser", "swift-argument-parser"),
       ], swiftSettings: settings),
     .target(

@@ -84,6 +84,7 @@ extension Connection {
           // An empty message travels as one byte, which the application never sees and cannot give back.
           let hidden = byteCount - delivery.payload.count
           if hidden > 0 { association.releaseReceived(hidden, now: now) }
+          association.chargeReceived(Self.messageOverhead)
           return .message(delivery.channel, isText: delivery.isText, payload: delivery.payload)
         }
         // A control message ends here; what it changes comes out of the channel table as events.
@@ -95,6 +96,12 @@ extension Connection {
       }
     }
   }
+
+  /// What a message that waits for the application costs of the receive window: its payload and its keeping.
+  package static func receiveCost(payloadBytes: Int) -> Int { payloadBytes + messageOverhead }
+
+  /// An array's header, its place in a queue, and what the allocator adds.
+  private static let messageOverhead = 64
 
   /// Lets channels have streams as soon as the association is up, before the first message is looked at.
   private mutating func openChannelTable() {

@@ -34,10 +34,8 @@ extension Connection {
   /// Closes a channel once its queued messages are sent (RFC 8831 §6.7).
   package mutating func closeChannel(_ channel: ChannelID) { channels.close(channel) }
 
-  /// The application has consumed this many bytes of messages; the window opens by as much.
-  package mutating func releaseReceived(_ byteCount: Int, now: Instant) {
-    association.releaseReceived(byteCount, now: now)
-  }
+  /// The application has consumed messages that cost this much (see `receiveCost`); the window opens by as much.
+  package mutating func releaseReceived(cost: Int, now: Instant) { association.releaseReceived(cost, now: now) }
 
   /// Payload bytes of this channel that wait for the network.
   package func bufferedAmount(of channel: ChannelID) -> Int {

@@ -140,7 +140,9 @@ package struct Connection: ~Copyable {
   mutating func takeSessionEvents(now: Instant) {
     while let event = dtls?.pollEvent() {
       switch event {
-      case .connected: association.connect(now: now)
+      case .connected:
+        association.connect(now: now)
+        updateState()
       case .failed(let error): fail("DTLS: \(error)")
       case .closed: end(as: .closed)
       }

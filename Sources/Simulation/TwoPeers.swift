@@ -16,6 +16,8 @@ package struct TwoPeers: ~Copyable {
   package var answerer: Connection
   package var network: VirtualNetwork
   package private(set) var now: Instant
+  /// Whether the applications read at once, so that the window never closes.
+  package var readsAtOnce = true
   private var batch = TransmitBatch(capacity: 64 << 10)
   /// Called whenever the clock has moved, so that a test can move OpenSSL's clock along.
   private let clockMoved: (Instant) -> Void
@@ -93,20 +95,23 @@ package struct TwoPeers: ~Copyable {
     switch side {
     case .offerer:
       Self.drain(
-        &offerer, side: side, address: Self.offererAddress, network: &network, batch: &batch, now: now, handle)
+        &offerer, side: side, address: Self.offererAddress, network: &network, batch: &batch, now: now,
+        readsAtOnce: readsAtOnce, handle)
     case .answerer:
       Self.drain(
-        &answerer, side: side, address: Self.answererAddress, network: &network, batch: &batch, now: now, handle)
+        &answerer, side: side, address: Self.answererAddress, network: &network, batch: &batch, now: now,
+        readsAtOnce: readsAtOnce, handle)
     }
   }
 
   private static func drain(
     _ peer: inout Connection, side: Side, address: SocketAddress, network: inout VirtualNetwork,
-    batch: inout TransmitBatch, now: Instant, _ handle: (Side, Connection.Event) -> Void
+    batch: inout TransmitBatch, now: Instant, readsAtOnce: Bool, _ handle: (Side, Connection.Event) -> Void
   ) {
     while let event = peer.pollEvent(now: now) {
-      // An application that reads at once: the window never closes.
-      if case .message(_, _, let payload) = event { peer.releaseReceived(payload.count, now: now) }
+      if readsAtOnce, case .message(_, _, let payload) = event {
+        peer.releaseReceived(cost: Connection.receiveCost(payloadBytes: payload.count), now: now)
+      }
       handle(side, event)
     }
     var hasMore = true

@@ -36,7 +36,7 @@ public final class DataChannel: Sendable {
     self.label = label
     self.configuration = configuration
     self.exchange = exchange
-    inbox = Inbox(release: { [exchange] in exchange.release($0) })
+    inbox = Inbox(exchange: exchange)
   }
 
   // MARK: State

@@ -110,9 +110,9 @@ final class Exchange: Sendable {
     }
   }
 
-  /// The application is done with this many received bytes.
-  func release(_ byteCount: Int) {
-    let total = released.add(byteCount, ordering: .relaxed).newValue
+  /// The application is done with messages that cost this much of the window.
+  func release(_ cost: Int) {
+    let total = released.add(cost, ordering: .relaxed).newValue
     guard total >= releaseThreshold else { return }
     state.withLock { Self.scheduleFlush(&$0) }?()
   }

@@ -1,41 +1,54 @@
 // Inbox.swift — received messages of one channel, waiting for the application.
 //
-// Its bound is the association's receive window: bytes that wait here keep the window closed until they are consumed.
+// Its bound is the association's receive window: what waits here keeps the window closed until it is consumed, or until
+// nobody is left who could.
 
 import DequeModule
+import Peer
 import Synchronization
 
 final class Inbox: Sendable {
+  private struct Entry {
+    var message: Message
+    /// What it takes of the window: told by its wire form, because text that had to be repaired is longer.
+    var cost: Int
+  }
+
   private struct State: ~Copyable {
-    var messages = Deque<Message>()
+    var messages = Deque<Entry>()
     var handler: (@Sendable (Message) -> Void)?
     var isFinished = false
     var waiters = Deque<CheckedContinuation<Void, Never>>()
   }
 
   private let state = Mutex(State())
-  /// Told how many bytes the application has consumed; callable from any thread.
-  private let release: @Sendable (Int) -> Void
+  private let exchange: Exchange
 
-  init(release: @escaping @Sendable (Int) -> Void) { self.release = release }
+  init(exchange: Exchange) { self.exchange = exchange }
+
+  deinit {
+    let unread = state.withLock { state in state.messages.reduce(0) { $0 + $1.cost } }
+    if unread > 0 { exchange.release(unread) }
+  }
 
   // MARK: The loop's thread
 
   /// Hands the message to the handler, or keeps it for `next()`.
-  func deliver(_ message: consuming Message) {
-    let count = message.byteCount
-    enum Next { case handled((@Sendable (Message) -> Void), Message), kept(CheckedContinuation<Void, Never>?) }
-    let held = copy message
-    let next = state.withLock { state -> Next in
-      if let handler = state.handler, state.messages.isEmpty { return .handled(handler, held) }
-      state.messages.append(held)
-      return .kept(state.waiters.popFirst())
+  func deliver(isText: Bool, payload: [UInt8]) {
+    let entry = Entry(
+      message: Message(isText: isText, payload: payload),
+      cost: Connection.receiveCost(payloadBytes: payload.count))
+    let (handler, waiter) = state.withLock { state in
+      if let handler = state.handler, state.messages.isEmpty {
+        return (Optional(handler), CheckedContinuation<Void, Never>?.none)
+      }
+      state.messages.append(entry)
+      return (nil, state.waiters.popFirst())
     }
-    switch next {
-    case .handled(let handler, let message):
-      handler(message)
-      release(count)
-    case .kept(let waiter):
+    if let handler {
+      handler(entry.message)
+      exchange.release(entry.cost)
+    } else {
       waiter?.resume()
       pump()
     }
@@ -44,13 +57,13 @@ final class Inbox: Sendable {
   /// Gives what waits to the handler, if there is one, in order.
   func pump() {
     while true {
-      let due = state.withLock { state -> ((@Sendable (Message) -> Void), Message)? in
-        guard let handler = state.handler, let message = state.messages.popFirst() else { return nil }
-        return (handler, message)
+      let due = state.withLock { state -> ((@Sendable (Message) -> Void), Entry)? in
+        guard let handler = state.handler, let entry = state.messages.popFirst() else { return nil }
+        return (handler, entry)
       }
-      guard let (handler, message) = due else { return }
-      handler(message)
-      release(message.byteCount)
+      guard let (handler, entry) = due else { return }
+      handler(entry.message)
+      exchange.release(entry.cost)
     }
   }
 
@@ -70,10 +83,10 @@ final class Inbox: Sendable {
   /// The next message; nil when the channel is closed and all has been read, or the task is cancelled.
   func next() async -> Message? {
     while true {
-      let (message, isFinished) = state.withLock { ($0.messages.popFirst(), $0.isFinished) }
-      if let message {
-        release(message.byteCount)
-        return message
+      let (entry, isFinished) = state.withLock { ($0.messages.popFirst(), $0.isFinished) }
+      if let entry {
+        exchange.release(entry.cost)
+        return entry.message
       }
       if isFinished || Task.isCancelled { return nil }
       await waitForMessage()

@@ -51,7 +51,7 @@ extension PeerConnection: EventLoopParticipant {
     let isIdle = entries.isEmpty && machine.association.bufferedTotal == 0
     let (consumed, deliveries) = exchange.take(room: room, isIdle: isIdle, into: &entries)
     for channel in deliveries { channels[channel]?.inbox.pump() }
-    if consumed > 0 { machine.releaseReceived(consumed, now: now) }
+    if consumed > 0 { machine.releaseReceived(cost: consumed, now: now) }
     while let entry = entries.popFirst() {
       switch entry {
       case .message(let channel, let isText, let payload):
@@ -87,16 +87,16 @@ extension PeerConnection: EventLoopParticipant {
       switch event {
       case .message(let id, let isText, let payload):
         guard let channel = channels[id] else {
-          machine.releaseReceived(payload.count, now: now)
+          machine.releaseReceived(cost: Connection.receiveCost(payloadBytes: payload.count), now: now)
           break
         }
-        channel.inbox.deliver(Message(isText: isText, payload: payload))
+        channel.inbox.deliver(isText: isText, payload: payload)
       case .channelOpened(let id):
         if let stream = machine.channels.stream(of: id) { channels[id]?.didOpen(stream: stream) }
       case .incomingChannel(let id, let parameters):
         let channel = makeChannel(id, label: parameters.label, DataChannelConfiguration(parameters))
         if let stream = machine.channels.stream(of: id) { channel.didOpen(stream: stream) }
-        channelContinuation.yield(channel)
+        if case .dropped(let unread) = channelContinuation.yield(channel) { unread.close() }
       case .channelClosing(let id): channels[id]?.didStartClosing()
       case .channelClosed(let id):
         unsent[id] = nil

@@ -81,10 +81,14 @@ public actor PeerConnection {
     exchange = Exchange(
       limit: configuration.sendBufferLimit, releaseThreshold: configuration.receiveBufferLimit / 8,
       maximumMessageSize: machineConfiguration.sctp.maximumOutgoingMessageSize)
-    (localCandidates, candidateContinuation) = AsyncStream.makeStream()
-    (connectionStates, stateContinuation) = AsyncStream.makeStream()
-    (incomingChannels, channelContinuation) = AsyncStream.makeStream()
+    (localCandidates, candidateContinuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(256))
+    (connectionStates, stateContinuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(64))
+    (incomingChannels, channelContinuation) = AsyncStream.makeStream(
+      bufferingPolicy: .bufferingOldest(Self.maximumUnseenChannels))
   }
+
+  /// Channels of the peer that nobody has taken from `incomingChannels` yet; further ones are closed.
+  static let maximumUnseenChannels = 1_024
 
   // MARK: Channels
 

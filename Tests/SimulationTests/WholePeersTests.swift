@@ -4,6 +4,7 @@ import CVirtualClock
 import DataChannel
 import Foundation
 import Peer
+import SCTP
 import Simulation
 import Testing
 import Wire
@@ -82,6 +83,38 @@ private struct Conversation {
 @Suite struct WholePeersTests {
   @Test func cleanPath() throws {
     #expect(try Conversation(seed: 1, conditions: PathConditions()).run() == .delivered(messages: 80))
+  }
+
+  /// Messages of one byte that nobody reads cost more than their byte: the window counts their keeping.
+  @Test func unreadSmallMessagesAreBounded() throws {
+    defer { virtual_clock_clear() }
+    var configuration = Connection.Configuration()
+    configuration.sctp.receiveWindow = 65_536
+    var peers = try TwoPeers(configuration: configuration, conditions: PathConditions(), seed: 11) {
+      virtual_clock_set($0.nanoseconds)
+    }
+    peers.readsAtOnce = false
+    try peers.negotiate()
+    let channel = try peers.offerer.openChannel(ChannelParameters(label: "flood"), now: peers.now)
+    var isOpen = false
+    var received = 0
+    var sent = 0
+    let end = peers.now + .seconds(30)
+    while peers.now < end {
+      let isPending = peers.step { side, event in
+        if case .channelOpened = event { isOpen = true }
+        if side == .answerer, case .message = event { received += 1 }
+      }
+      let now = peers.now
+      while isOpen, sent < 100_000 {
+        do { try peers.offerer.send(on: channel, isText: false, payload: [1], now: now) } catch { break }
+        sent += 1
+      }
+      if !isPending { break }
+    }
+    // 65,536 bytes hold 1,008 messages that cost 65. On top comes the first flight, which the peer sent while the window
+    // was still open: ten packets' worth of payload, or 11,600 messages.
+    #expect((1_000...13_000).contains(received), "\(received) of \(sent) messages are held")
   }
 
   /// How many seeds altogether: `SEEDS`, or 1,000.

@@ -104,6 +104,10 @@ package struct SCTPAssociation: ~Copyable {
     sender.queue.append(message, now: now)
   }
 
+  /// Counts what the owner needs beside the payloads it has polled against the window, until it is released: a peer could
+  /// otherwise make it hold millions of messages of one byte.
+  package mutating func chargeReceived(_ byteCount: Int) { receiver.charge(byteCount) }
+
   /// The application has consumed this many bytes of polled messages: the window opens.
   package mutating func releaseReceived(_ byteCount: Int, now: Instant) {
     receiver.release(byteCount)

@@ -179,6 +179,9 @@ package struct DataReceiver: ~Copyable {
     return message
   }
 
+  /// What the owner needs beside the payload to hold what it has taken counts as held, too.
+  package mutating func charge(_ byteCount: Int) { unreleased += max(0, byteCount) }
+
   /// The owner has consumed these bytes. A window that was nearly shut and has opened well is announced.
   package mutating func release(_ byteCount: Int) {
     unreleased = max(0, unreleased - max(0, byteCount))
