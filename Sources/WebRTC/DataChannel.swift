@@ -22,6 +22,8 @@ public final class DataChannel: Sendable {
   private let exchange: Exchange
   private let life = Mutex(Life())
   private let buffered = Atomic<Int>(0)
+  /// The part of `buffered` that SCTP holds. Only the loop's thread changes it.
+  private let handedOver = Atomic<Int>(0)
 
   private struct Life: ~Copyable {
     var state = State.connecting
@@ -158,8 +160,22 @@ public final class DataChannel: Sendable {
     inbox.finish()
   }
 
-  /// The network has taken this many of the bytes counted by `bufferedAmount`.
-  func didSend(_ byteCount: Int) { buffered.subtract(byteCount, ordering: .relaxed) }
+  /// SCTP has taken a message of this size.
+  ///
+  /// - Returns: whether it holds bytes of this channel for the first time since it had none.
+  func didHandOver(_ byteCount: Int) -> Bool {
+    let counted = max(byteCount, 1)
+    return handedOver.add(counted, ordering: .relaxed).newValue == counted
+  }
+
+  /// SCTP still holds `remaining` bytes; the rest has gone to the network.
+  ///
+  /// - Returns: whether there are any left.
+  func didSend(allBut remaining: Int) -> Bool {
+    let before = handedOver.exchange(remaining, ordering: .relaxed)
+    buffered.subtract(before - remaining, ordering: .relaxed)
+    return remaining > 0
+  }
 
   private func change(_ body: (inout Life) -> Void) {
     let due = life.withLock { life in

@@ -57,7 +57,7 @@ extension PeerConnection: EventLoopParticipant {
       case .message(let channel, let isText, let payload):
         do {
           try machine.send(on: channel, isText: isText, payload: payload, now: now)
-          unsent[channel, default: 0] += max(payload.count, 1)
+          if let channel = channels[channel], channel.didHandOver(payload.count) { sending.append(channel) }
         } catch .association(.bufferFull) {
           entries.prepend(entry)
           return
@@ -72,12 +72,14 @@ extension PeerConnection: EventLoopParticipant {
 
   /// Lets each channel know how many of its bytes have gone to the network.
   private func reportSent() {
-    guard !unsent.isEmpty else { return }
-    for (channel, before) in unsent {
-      let after = machine.bufferedAmount(of: channel)
-      if after < before { channels[channel]?.didSend(before - after) }
-      unsent[channel] = after > 0 ? after : nil
+    var kept = 0
+    for index in sending.indices {
+      let channel = sending[index]
+      guard channel.didSend(allBut: machine.bufferedAmount(of: channel.handle)) else { continue }
+      sending[kept] = channel
+      kept += 1
     }
+    sending.removeSubrange(kept...)
   }
 
   // MARK: Up
@@ -99,7 +101,6 @@ extension PeerConnection: EventLoopParticipant {
         if case .dropped(let unread) = channelContinuation.yield(channel) { unread.close() }
       case .channelClosing(let id): channels[id]?.didStartClosing()
       case .channelClosed(let id):
-        unsent[id] = nil
         channels.removeValue(forKey: id)?.didClose()
       case .channelFailed(let id, let why):
         configuration.logger.info("channel \(channels[id]?.label ?? "?") failed: \(why)")
@@ -117,7 +118,7 @@ extension PeerConnection: EventLoopParticipant {
     exchange.close()
     for channel in channels.values { channel.didClose() }
     channels.removeAll()
-    unsent.removeAll()
+    sending.removeAll()
     stateContinuation.finish()
     channelContinuation.finish()
     candidateContinuation.finish()

@@ -53,8 +53,8 @@ public actor PeerConnection {
   var channels: [ChannelID: DataChannel] = [:]
   /// Entries taken from the exchange that the machine has no room for yet.
   var entries = Entries()
-  /// Bytes of each channel that SCTP holds and the channel still counts as buffered.
-  var unsent: [ChannelID: Int] = [:]
+  /// The channels with bytes that SCTP holds and has not given to the network yet.
+  var sending: [DataChannel] = []
   let candidateContinuation: AsyncStream<ICECandidateInit>.Continuation
   let stateContinuation: AsyncStream<State>.Continuation
   let channelContinuation: AsyncStream<DataChannel>.Continuation
