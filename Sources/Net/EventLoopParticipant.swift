@@ -24,6 +24,13 @@ package protocol EventLoopParticipant: AnyObject, Sendable {
 
   /// When `timeout` is to be called next; nil: never.
   var deadline: Instant? { get }
+
+  /// The participation has ended: what was drained before has been handed to the kernel, and nothing is called again.
+  func didLeave()
+}
+
+extension EventLoopParticipant {
+  package func didLeave() {}
 }
 
 /// A participant's place on its loop. All but `touchFromAnyThread` is for the loop's thread only, and traps elsewhere.

@@ -118,15 +118,23 @@ final class LoopCore {
   }
 
   private func remove(_ slot: Int) {
+    let participant = forget(slot)
+    participant?.didLeave()
+  }
+
+  private func forget(_ slot: Int) -> (any EventLoopParticipant)? {
+    let participant = members[slot].participant
     for id in members[slot].sockets { release(id) }
     deadlines.update(slot, to: nil)
     // A slot that is still in `touched` keeps the mark, so that its next tenant is not entered twice.
     members[slot] = Member(generation: members[slot].generation &+ 1, isTouched: members[slot].isTouched)
     freeSlots.append(slot)
+    return participant
   }
 
+  /// The loop ends: nobody is told, because nothing runs here any more.
   func removeAll() {
-    for slot in members.indices where members[slot].participant != nil { remove(slot) }
+    for slot in members.indices where members[slot].participant != nil { _ = forget(slot) }
   }
 
   // MARK: Timeouts

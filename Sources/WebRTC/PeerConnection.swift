@@ -55,6 +55,9 @@ public actor PeerConnection {
   var entries = Entries()
   /// The channels with bytes that SCTP holds and has not given to the network yet.
   var sending: [DataChannel] = []
+  /// Set when the loop has sent the last words and closed the sockets.
+  var hasLeftLoop = false
+  var leaveWaiters: [CheckedContinuation<Void, Never>] = []
   let candidateContinuation: AsyncStream<ICECandidateInit>.Continuation
   let stateContinuation: AsyncStream<State>.Continuation
   let channelContinuation: AsyncStream<DataChannel>.Continuation
@@ -212,11 +215,15 @@ public actor PeerConnection {
 
   // MARK: The end
 
-  /// Ends the connection at once: the peer is told, what is not sent yet is lost, all channels close. Close the channels
-  /// first and await their end to lose nothing.
-  public func close() {
-    guard state != .closed else { return }
-    machine.close(now: loop.now)
-    takeEvents(now: loop.now)
+  /// Ends the connection at once: what is not sent yet is lost, and all channels close. Close the channels first and await
+  /// their end to lose nothing. Returns when the peer has been told, as far as the network carries it: a process may end
+  /// right after.
+  public func close() async {
+    if state != .closed {
+      machine.close(now: loop.now)
+      takeEvents(now: loop.now)
+    }
+    guard registration != nil, !hasLeftLoop else { return }
+    await withCheckedContinuation { leaveWaiters.append($0) }
   }
 }
