@@ -77,7 +77,8 @@ public actor PeerConnection {
       throw .system("\(error)")
     }
     do {
-      machine = Connection(configuration: machineConfiguration, identity: try .generate(), random: .system)
+      machine = Connection(
+        configuration: machineConfiguration, identity: try IdentityReserve.take(), random: .system)
     } catch {
       throw .system("\(error)")
     }
