@@ -33,11 +33,7 @@ extension PeerConnection: EventLoopParticipant {
   package nonisolated var deadline: Instant? { assumeIsolated { connection in connection.machine.deadline } }
 
   package nonisolated func didLeave() {
-    assumeIsolated { connection in
-      connection.hasLeftLoop = true
-      for waiter in connection.leaveWaiters { waiter.resume() }
-      connection.leaveWaiters.removeAll()
-    }
+    assumeIsolated { connection in connection.hasLeftLoop = true }
   }
 
   /// Asks the loop for a drain at the end of this turn.

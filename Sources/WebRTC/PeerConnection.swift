@@ -57,7 +57,6 @@ public actor PeerConnection {
   var sending: [DataChannel] = []
   /// Set when the loop has sent the last words and closed the sockets.
   var hasLeftLoop = false
-  var leaveWaiters: [CheckedContinuation<Void, Never>] = []
   let candidateContinuation: AsyncStream<ICECandidateInit>.Continuation
   let stateContinuation: AsyncStream<State>.Continuation
   let channelContinuation: AsyncStream<DataChannel>.Continuation
@@ -224,7 +223,14 @@ public actor PeerConnection {
       machine.close(now: loop.now)
       takeEvents(now: loop.now)
     }
-    guard registration != nil, !hasLeftLoop else { return }
-    await withCheckedContinuation { leaveWaiters.append($0) }
+    // The loop drains after the jobs of a turn, of which it runs a bounded number: the last words are out a few turns
+    // later at most.
+    var turns = 0
+    while registration != nil, !hasLeftLoop, turns < Self.maximumLastTurns {
+      turns += 1
+      await Task.yield()
+    }
   }
+
+  private static let maximumLastTurns = 2_048
 }
