@@ -13,6 +13,10 @@
 #include <openssl/x509v3.h>
 #include <sys/time.h>
 
+// To be called before anything else of OpenSSL. Without it exit() frees what threads that still run are using: a process
+// that ends while a key is being made, or a datagram read, would crash. What is not freed the system takes back.
+static inline int openssl_keep_until_the_end(void) { return OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL); }
+
 // A fresh key on the curve P-256; NULL when OpenSSL cannot make one.
 static inline EVP_PKEY *openssl_generate_p256(void) { return EVP_EC_gen("P-256"); }
 

@@ -4,6 +4,7 @@
 // being linked to each other.
 
 internal import COpenSSL
+internal import Digest
 internal import Wire
 
 /// A key on P-256 and a self-signed certificate for it. Immutable, so that any number of sessions may share it.
@@ -14,6 +15,7 @@ package final class DTLSIdentity: @unchecked Sendable {
   let key: OpaquePointer
 
   package static func generate() throws(DTLSError) -> DTLSIdentity {
+    OpenSSL.prepare()
     openssl_clear_errors()
     guard let key = unsafe openssl_generate_p256() else { throw .takeFromQueue() }
     guard let certificate = unsafe X509_new() else {

@@ -5,6 +5,7 @@
 // role and fingerprints are set on each session.
 
 internal import COpenSSL
+internal import Digest
 
 @safe
 struct SharedContext: @unchecked Sendable {
@@ -14,6 +15,7 @@ struct SharedContext: @unchecked Sendable {
   static let result = Result<SharedContext, DTLSError> { () throws(DTLSError) in try SharedContext() }
 
   private init() throws(DTLSError) {
+    OpenSSL.prepare()
     openssl_clear_errors()
     guard let method = unsafe BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "datagram"),
       unsafe BIO_meth_set_read_ex(method, readDatagram) == 1,

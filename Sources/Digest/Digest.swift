@@ -2,6 +2,15 @@
 
 import COpenSSL
 
+/// OpenSSL's one condition for being used from several threads: see `prepare`.
+public enum OpenSSL {
+  private static let isReady = openssl_keep_until_the_end() == 1
+
+  /// Whoever calls OpenSSL calls this before; all calls but the first cost next to nothing.
+  @inline(__always)
+  public static func prepare() { precondition(isReady, "OpenSSL 3 can always be initialized once") }
+}
+
 /// HMAC (RFC 2104) with the two hashes that STUN and SCTP use.
 public enum HMAC {
   /// HMAC-SHA-1, 20 bytes: STUN's MESSAGE-INTEGRITY (RFC 8489 §14.5).
@@ -17,6 +26,7 @@ public enum HMAC {
   private static func compute(
     _ hash: OpaquePointer?, key: [UInt8], _ message: RawSpan, count: Int
   ) -> [UInt8] {
+    OpenSSL.prepare()
     var code = [UInt8](repeating: 0, count: count)
     var written: UInt32 = 0
     let result = unsafe message.withUnsafeBytes { message in
@@ -35,6 +45,7 @@ public struct SHA256: ~Copyable {
   private let context: OpaquePointer
 
   public init() {
+    OpenSSL.prepare()
     guard let context = unsafe EVP_MD_CTX_new() else { preconditionFailure("out of memory") }
     unsafe self.context = context
     unsafe precondition(EVP_DigestInit_ex(context, EVP_sha256(), nil) == 1, "SHA-256 is always available")

@@ -2,8 +2,9 @@
 
 import Foundation
 import Signaling
-import Synchronization
 import Testing
+
+@testable import SwarmCLI
 
 /// One after the other: each test starts several processes, and the demo's own limits are for a machine it has to itself.
 @Suite(.serialized, .timeLimit(.minutes(2)))
@@ -99,31 +100,15 @@ private actor Transcript {
   private var changes: [CheckedContinuation<Void, Never>] = []
 
   init(of file: FileHandle) {
-    let pieces = AsyncStream<Data> { continuation in
-      file.readabilityHandler = { file in
-        let data = file.availableData
-        if data.isEmpty {
-          file.readabilityHandler = nil
-          continuation.finish()
-        } else {
-          continuation.yield(data)
-        }
-      }
-    }
+    let pieces = PipeLines.lines(of: file)
     Task { await self.read(pieces) }
   }
 
-  private func read(_ pieces: AsyncStream<Data>) async {
-    var rest: [UInt8] = []
-    for await piece in pieces {
-      rest += piece
-      while let end = rest.firstIndex(of: UInt8(ascii: "\n")) {
-        lines.append(String(decoding: rest[..<end], as: UTF8.self))
-        rest.removeSubrange(...end)
-      }
+  private func read(_ pieces: AsyncStream<[UInt8]>) async {
+    for await line in pieces {
+      lines.append(String(decoding: line, as: UTF8.self))
       wake()
     }
-    if !rest.isEmpty { lines.append(String(decoding: rest, as: UTF8.self)) }
     hasEnded = true
     wake()
   }
@@ -139,15 +124,23 @@ private actor Transcript {
     while true {
       if let line = lines[seen...].first(where: matches) { return line }
       seen = lines.count
-      if hasEnded { return nil }
-      await withCheckedContinuation { changes.append($0) }
+      if hasEnded || Task.isCancelled { return nil }
+      await change()
     }
   }
 
-  /// All lines, once the stream has ended.
+  /// All lines, once the stream has ended; those until now, when the test's time limit cancels it.
   func all() async -> [String] {
-    while !hasEnded { await withCheckedContinuation { changes.append($0) } }
+    while !hasEnded, !Task.isCancelled { await change() }
     return lines
+  }
+
+  private func change() async {
+    await withTaskCancellationHandler {
+      await withCheckedContinuation { changes.append($0) }
+    } onCancel: {
+      Task { await wake() }
+    }
   }
 }
 

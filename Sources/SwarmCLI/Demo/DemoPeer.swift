@@ -5,7 +5,6 @@
 
 import Foundation
 import Signaling
-import Synchronization
 
 actor DemoPeer {
   nonisolated let id: String
@@ -52,30 +51,9 @@ actor DemoPeer {
     self.process = process
     self.input = input.fileHandleForWriting
     pid = process.processIdentifier
-    let lines = Self.lines(of: output.fileHandleForReading)
+    let lines = PipeLines.lines(of: output.fileHandleForReading)
     Task { for await line in lines { await self.receive(line) } }
     Task { for await how in ends { await self.ended(how) } }
-  }
-
-  private static func lines(of file: FileHandle) -> AsyncStream<JSONValue> {
-    AsyncStream { continuation in
-      let splitter = LineSplitter()
-      file.readabilityHandler = { file in
-        let data = file.availableData
-        if data.isEmpty {
-          file.readabilityHandler = nil
-          continuation.finish()
-          return
-        }
-        for line in splitter.take(data) {
-          do {
-            continuation.yield(try JSONValue(utf8: line))
-          } catch {
-            StandardError.write("swarm demo: a peer wrote what is no JSON: \(error)")
-          }
-        }
-      }
-    }
   }
 
   // MARK: Talking to it
@@ -120,6 +98,15 @@ actor DemoPeer {
 
   private func write(_ line: JSONValue) throws {
     try input.write(contentsOf: Data(line.utf8Bytes + [UInt8(ascii: "\n")]))
+  }
+
+  private func receive(_ line: [UInt8]) {
+    guard !line.isEmpty else { return }
+    do {
+      receive(try JSONValue(utf8: line))
+    } catch {
+      StandardError.write("swarm demo: a peer wrote what is no JSON: \(error)")
+    }
   }
 
   private func receive(_ event: JSONValue) {
@@ -190,19 +177,4 @@ actor DemoPeer {
 
 extension JSONValue {
   func isEvent(_ name: String) -> Bool { self["event"]?.stringValue == name }
-}
-
-/// Cuts a stream of bytes into lines.
-private final class LineSplitter: Sendable {
-  private let rest = Mutex<[UInt8]>([])
-
-  /// - Returns: the lines that end in these bytes.
-  func take(_ data: Data) -> [[UInt8]] {
-    rest.withLock { rest in
-      rest += data
-      var lines = rest.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).map(Array.init)
-      rest = lines.removeLast()
-      return lines.filter { !$0.isEmpty }
-    }
-  }
 }
