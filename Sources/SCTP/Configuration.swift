@@ -5,6 +5,23 @@
 
 package import Wire
 
+/// How much may be in flight, and how fast it leaves.
+package enum CongestionControl: String, Sendable, CaseIterable {
+  /// RFC 9260 §7.2: halves its window for every loss event.
+  case newReno = "newreno"
+  /// RFC 9438.
+  case cubic
+  /// The third version of BBR (draft-ietf-ccwg-bbr): a model of the path instead of a reaction to each loss.
+  case bbr
+}
+
+/// Whose message, or with interleaving whose fragment, goes next (RFC 8260 §3).
+package enum StreamScheduling: Sendable {
+  case firstComeFirstServed, roundRobin
+  /// Bytes in proportion to the streams' priorities (RFC 8831 §6.4).
+  case weightedFair
+}
+
 package struct SCTPConfiguration: Sendable {
   package var sourcePort: UInt16 = 5000  // RFC 8841 §5.2: what every implementation announces
   package var destinationPort: UInt16 = 5000
@@ -52,6 +69,13 @@ package struct SCTPConfiguration: Sendable {
   package var heartbeatInterval = Interval.seconds(30)
   /// Valid.Cookie.Life (RFC 9260 §16).
   package var cookieLifetime = Interval.seconds(60)
+
+  package var congestionControl = CongestionControl.bbr
+  package var scheduling = StreamScheduling.weightedFair
+  /// I-DATA is offered, and used when the peer offers it too (RFC 8260 §2.2.1).
+  package var offersInterleaving = true
+  /// Packets without a checksum are accepted, and sent when the peer accepts them too (RFC 9653): DTLS protects them.
+  package var offersZeroChecksum = true
 
   package init() {}
 }

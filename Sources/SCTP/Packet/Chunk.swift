@@ -21,8 +21,10 @@ package enum ChunkType {
   package static let cookieEcho: UInt8 = 10
   package static let cookieAck: UInt8 = 11
   package static let shutdownComplete: UInt8 = 14
+  package static let interleavedData: UInt8 = 64
   package static let reconfig: UInt8 = 130
   package static let forwardTSN: UInt8 = 192
+  package static let interleavedForwardTSN: UInt8 = 194
 }
 
 package enum ChunkHeader {

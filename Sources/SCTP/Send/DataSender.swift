@@ -56,7 +56,7 @@ package struct DataSender: ~Copyable {
   }
 
   /// The association is up: data may flow. What was queued before stays queued.
-  package mutating func start(initialTSN: TSN, peerWindow: Int, mayAbandon: Bool) {
+  package mutating func start(initialTSN: TSN, peerWindow: Int, mayAbandon: Bool, interleaves: Bool = false) {
     outstanding = OutstandingData(initialTSN: initialTSN)
     self.peerWindow = peerWindow
     self.mayAbandon = mayAbandon
