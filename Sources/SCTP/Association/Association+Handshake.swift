@@ -158,7 +158,7 @@ extension SCTPAssociation {
     sender.start(initialTSN: localInitialTSN, peerWindow: Int(window), mayAbandon: supportsForwardTSN)
     receiver = DataReceiver(
       initialTSN: peerInitialTSN, window: configuration.receiveWindow,
-      maximumMessageSize: configuration.maximumIncomingMessageSize)
+      maximumWindow: configuration.maximumReceiveWindow, maximumMessageSize: configuration.maximumIncomingMessageSize)
     let waiting = reset.waiting
     reset = StreamReset(localInitialTSN: localInitialTSN, peerInitialTSN: peerInitialTSN)
     reset.waiting = waiting

@@ -34,6 +34,8 @@ package struct SCTPAssociation: ~Copyable {
   var outboundStreams: UInt16
   var peerSupportsForwardTSN = false
   var peerSupportsReconfig = false
+  /// Both sides have agreed to interleave messages (RFC 8260 §2.2.1): I-DATA takes the place of DATA.
+  package var peerSupportsInterleaving = false
 
   var sender: DataSender
   var receiver: DataReceiver
@@ -78,7 +80,7 @@ package struct SCTPAssociation: ~Copyable {
     sender = DataSender(configuration)
     receiver = DataReceiver(
       initialTSN: TSN(rawValue: 0), window: configuration.receiveWindow,
-      maximumMessageSize: configuration.maximumIncomingMessageSize)
+      maximumWindow: configuration.maximumReceiveWindow, maximumMessageSize: configuration.maximumIncomingMessageSize)
     reset = StreamReset(localInitialTSN: TSN(rawValue: 0), peerInitialTSN: TSN(rawValue: 0))
     initiationTimer = RetransmitTimer(initial: configuration.initialRTO, ceiling: configuration.maximumBackoff)
     shutdownTimer = RetransmitTimer(initial: configuration.initialRTO, ceiling: configuration.maximumBackoff)
@@ -110,7 +112,7 @@ package struct SCTPAssociation: ~Copyable {
 
   /// The application has consumed this many bytes of polled messages: the window opens.
   package mutating func releaseReceived(_ byteCount: Int, now: Instant) {
-    receiver.release(byteCount)
+    receiver.release(byteCount, now: now)
   }
 
   // MARK: Out
@@ -171,7 +173,7 @@ package struct SCTPAssociation: ~Copyable {
   /// Whether every counter is the sum that it stands for.
   package var isConsistent: Bool {
     sender.outstanding.isConsistent() && sender.queue.isConsistent()
-      && receiver.reassembly.heldBytes == receiver.reassembly.countHeldBytes()
+      && receiver.reassembly.isConsistent
   }
 
   // MARK: Ending
