@@ -9,11 +9,12 @@ SECONDS ?= 20
 SEEDS ?= 1000
 ARGS ?=
 
-.PHONY: help setup build demo test interop fuzz lint bench clean
+.PHONY: help setup build demo test conformance interop fuzz lint bench clean
 
 help:
 	@echo "make demo      a swarm of three processes: join, connect, send a file, vote   [PEERS=n] [FILE=path]"
 	@echo "make test      every test, the simulation over 1,000 seeds, the consumer package   [SEEDS=n]"
+	@echo "make conformance   SCTP against the published suites: suite, passed, not applicable"
 	@echo "make interop   data channels with headless Chromium, both roles"
 	@echo "make fuzz      every fuzz target for a while   [SECONDS=20]"
 	@echo "make lint      format, imports, clocks, and no warnings in a clean build"
@@ -33,6 +34,10 @@ demo: setup
 test:
 	@Scripts/setup python3
 	SEEDS=$(SEEDS) Scripts/test
+
+conformance:
+	@Scripts/setup python3
+	Scripts/conformance
 
 interop:
 	@Scripts/setup python3 chromium

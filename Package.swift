@@ -86,13 +86,20 @@ let package = Package(
       dependencies: ["Wire", "STUN", "ICE", "SCTP", "DataChannel", "SDP", "Signaling"],
       swiftSettings: settings),
     .target(name: "TestSupport", dependencies: ["Wire"], path: "Tests/TestSupport", swiftSettings: testSettings),
+    .target(
+      name: "SCTPTestSupport", dependencies: ["SCTP", "Wire"], path: "Tests/SCTPTestSupport",
+      swiftSettings: testSettings),
     .target(name: "CVirtualClock", path: "Tests/CVirtualClock"),
     .testTarget(name: "WireTests", dependencies: ["Wire", "Digest", "TestSupport"], swiftSettings: testSettings),
     .testTarget(name: "STUNTests", dependencies: ["STUN", "TestSupport"], swiftSettings: testSettings),
     .testTarget(name: "ICETests", dependencies: ["ICE", "STUN", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
       name: "DTLSTests", dependencies: ["DTLS", "TestSupport", "CVirtualClock"], swiftSettings: testSettings),
-    .testTarget(name: "SCTPTests", dependencies: ["SCTP", "TestSupport"], swiftSettings: testSettings),
+    .testTarget(
+      name: "SCTPTests", dependencies: ["SCTP", "SCTPTestSupport", "TestSupport"], swiftSettings: testSettings),
+    .testTarget(
+      name: "ConformanceTests", dependencies: ["SCTP", "SCTPTestSupport", "TestSupport", "Wire"],
+      swiftSettings: testSettings),
     .testTarget(
       name: "DataChannelTests", dependencies: ["DataChannel", "SCTP", "Wire", "TestSupport"],
       swiftSettings: testSettings),

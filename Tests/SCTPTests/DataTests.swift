@@ -1,6 +1,7 @@
 // DataTests.swift — acknowledging, retransmitting, windows, and giving up.
 
 import SCTP
+import SCTPTestSupport
 import TestSupport
 import Testing
 import Wire

@@ -1,6 +1,7 @@
 // ResetAndShutdownTests.swift — stream resets with reuse (RFC 6525), and the ordered end (RFC 9260 §9).
 
 import SCTP
+import SCTPTestSupport
 import TestSupport
 import Testing
 import Wire
@@ -225,7 +226,7 @@ import Wire
     connecting.handle(craft(tag: 0x55, rawChunk(ChunkType.shutdownAck)), now: world.now)
     let packet = try connecting.requirePacket(now: world.now)
     #expect(packet[12] == ChunkType.shutdownComplete && packet[13] == 1)
-    #expect(try SCTPTests.tag(of: packet) == 0x55)
+    #expect(try SCTPTestSupport.tag(of: packet) == 0x55)
     let waits = connecting.association.state
     #expect(waits == .cookieWait)
   }
