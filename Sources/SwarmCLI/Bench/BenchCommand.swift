@@ -22,6 +22,8 @@ struct BenchCommand: AsyncParsableCommand {
   @Option(help: "\(Controller.allNames). Default: bbr.", transform: Controller.named)
   var congestionControl = PeerConnectionConfiguration().congestionControl
   @Option(help: "Round trips, connections or channels. Default: 10000, 100 and 100.") var count: Int?
+  @Option(help: "Bytes that a flow keeps buffered. Default: 262144 for mixed, as many as there is room for otherwise.")
+  var buffered: Int?
   @Flag(help: "Deliver messages as they come.") var unordered = false
   @Option(help: "Give a message up after this many retransmissions.") var maxRetransmits: UInt16?
   @Option(help: "Wait for the other host here, as ADDR:PORT, and drive.") var listen: String?
@@ -70,7 +72,7 @@ struct BenchCommand: AsyncParsableCommand {
     let driver = BenchDriver(
       signaling: signaling, configuration: connectionConfiguration,
       plan: BenchPlan(mode: mode, size: effectiveSize, seconds: seconds, warmUp: warmUp),
-      count: effectiveCount, isProgressWanted: progress,
+      count: effectiveCount, isProgressWanted: progress, buffered: buffered ?? (mode == .mixed ? 262_144 : nil),
       channelConfiguration: DataChannelConfiguration(isOrdered: !unordered, maxRetransmits: maxRetransmits))
     let result = try await driver.run()
     if json { JSONLines.write(result) } else { print(result.table) }

@@ -10,6 +10,8 @@ struct BenchDriver {
   var count: Int
   /// Whether the result tells each second.
   var isProgressWanted: Bool
+  /// A flow waits while more than this is buffered in its channel; nil: while there is no room.
+  var buffered: Int?
   var channelConfiguration: DataChannelConfiguration
 
   /// The channel that carries what is only counted.
@@ -84,6 +86,7 @@ struct BenchDriver {
     while clock.now < end {
       for _ in 0..<burst { try await channel.send(message) }
       sent += burst
+      while let buffered, channel.bufferedAmount > buffered { try await Task.sleep(for: .milliseconds(1)) }
     }
     return sent
   }

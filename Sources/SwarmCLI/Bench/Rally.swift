@@ -65,11 +65,20 @@ final class Rally: Sendable {
 
   private func serve() {
     state.withLock { $0.served = ContinuousClock.now }
-    do { try channel.trySend(message) } catch {
-      state.withLock { state in
-        state.continuation?.resume(throwing: error)
-        state.continuation = nil
+    do { try channel.trySend(message) } catch .bufferFull {
+      // Others fill the buffer: waiting for room is part of the round trip.
+      Task {
+        do { try await channel.send(message) } catch { fail(error) }
       }
+    } catch {
+      fail(error)
+    }
+  }
+
+  private func fail(_ error: any Error) {
+    state.withLock { state in
+      state.continuation?.resume(throwing: error)
+      state.continuation = nil
     }
   }
 
