@@ -86,6 +86,8 @@ let package = Package(
       swiftSettings: settings),
     .target(name: "TestSupport", dependencies: ["Wire"], path: "Tests/TestSupport", swiftSettings: testSettings),
     .target(name: "CVirtualClock", path: "Tests/CVirtualClock"),
+    .executableTarget(
+      name: "SCTPSoak", dependencies: ["Simulation"], path: "Tests/SCTPSoak", swiftSettings: testSettings),
     .testTarget(name: "WireTests", dependencies: ["Wire", "Digest", "TestSupport"], swiftSettings: testSettings),
     .testTarget(name: "STUNTests", dependencies: ["STUN", "TestSupport"], swiftSettings: testSettings),
     .testTarget(name: "ICETests", dependencies: ["ICE", "STUN", "TestSupport"], swiftSettings: testSettings),
