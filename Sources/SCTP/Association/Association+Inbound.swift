@@ -242,9 +242,9 @@ extension SCTPAssociation {
   ) throws(Malformed) {
     guard takesData else { return }
     let isInterleaved = chunk.type == ChunkType.interleavedForwardTSN
-    // RFC 3758 §3.3.1: never agreed on, so it is a chunk of an unknown type.
-    if !isInterleaved, !peerSupportsForwardTSN { return handleUnknown(chunk, &context) }
     guard isAgreed(interleaved: isInterleaved) else { return }
+    // RFC 3758 §3.3.1: never agreed on, so it is a chunk of an unknown type.
+    guard peerSupportsForwardTSN else { return handleUnknown(chunk, &context) }
     let outcome =
       isInterleaved
       ? receiver.handle(try InterleavedForwardTSNChunk(chunk)) : receiver.handle(try ForwardTSNChunk(chunk))

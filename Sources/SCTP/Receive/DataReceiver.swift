@@ -149,6 +149,7 @@ package struct DataReceiver: ~Copyable {
         answersAtOnce = true
         try advance()
       }
+      if !tracker.hasGap { reassembly.gapsHaveClosed() }
     } else {
       tracker.acceptBeyondGap(tsn)
       answersAtOnce = true
@@ -199,6 +200,7 @@ package struct DataReceiver: ~Copyable {
     } catch {
       return .violation(error)
     }
+    if !tracker.hasGap { reassembly.gapsHaveClosed() }
     return .taken
   }
 

@@ -200,6 +200,15 @@ struct InterleavedMessages {
     }
   }
 
+  /// Lets go of messages with holes, when no chunk is missing any more: they are what still came of messages that had
+  /// been skipped.
+  mutating func dropHoles() {
+    for place in keys.indices where keys[place] != .free && !messages[place].runs.isEmpty {
+      _ = remove(place, keys[place])
+      if runCount == 0 { return }
+    }
+  }
+
   mutating func removeAll() { self = InterleavedMessages() }
 
   private mutating func add(_ key: Key) -> Int {

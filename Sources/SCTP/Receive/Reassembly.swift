@@ -199,6 +199,12 @@ package struct Reassembly: ~Copyable {
     }
   }
 
+  /// No chunk before the highest that has come is missing, so that no hole in a message will close any more.
+  @inline(__always)
+  package mutating func gapsHaveClosed() {
+    if interleaved.runCount > 0 { interleaved.dropHoles() }
+  }
+
   // MARK: Skipping and resetting
 
   /// The peer will not send what is missing up to the chunk's TSN (RFC 3758 §3.6).
