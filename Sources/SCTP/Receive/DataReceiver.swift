@@ -29,7 +29,7 @@ package struct DataReceiver: ~Copyable {
   private var arrivedBytes = 0
 
   /// Messages that the owner has not polled: it polls after every batch of packets, and no batch carries so many.
-  static let maximumUndelivered = 65_536
+  package static let maximumUndelivered = 65_536
   /// A window that has opened by this part of the whole is told to the peer without being asked; less is silly.
   static let windowUpdateShare = 4
 

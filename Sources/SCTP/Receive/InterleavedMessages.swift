@@ -71,8 +71,9 @@ struct InterleavedMessages {
   static let maximumMessages = 8_192
   /// Holes in one message: more than a message of 262,144 bytes has in fragments of 256 bytes, each second one lost.
   static let maximumRuns = 512
-  /// Room for a whole message is made ahead only while so few are incomplete: else one byte each would take it all.
-  private static let maximumAhead = 4
+  /// Room for a whole message is made ahead only while all incomplete ones together need no more: else messages of which
+  /// a byte each has come could take any amount of it.
+  private static let maximumAhead = 2 << 20
 
   // MARK: In
 
@@ -114,7 +115,7 @@ struct InterleavedMessages {
       byteCount += payload.byteCount
       return nil
     }
-    if fragment == 0, count <= Self.maximumAhead {
+    if fragment == 0, count * expectedSize <= Self.maximumAhead {
       messages[place].beginning.reserveCapacity(max(expectedSize, 2 * payload.byteCount))
     }
     messages[place].beginning.append(bytes: payload)

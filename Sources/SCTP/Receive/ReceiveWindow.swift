@@ -37,7 +37,7 @@ package struct ReceiveWindow: Sendable {
     guard size < maximum else { return }
     if roundTrip == nil { measureFilling(byteCount, now: now) }
     round = roundTrip ?? fillTime
-    if let roundStart, let round, now - roundStart <= round {
+    if let roundStart, let round, now - roundStart < round {
       received += byteCount
     } else {
       roundStart = now
@@ -61,7 +61,7 @@ package struct ReceiveWindow: Sendable {
 
   /// The owner has consumed bytes that it had been given.
   package mutating func noteConsumption(_ byteCount: Int, now: Instant) {
-    guard size < maximum, let roundStart, let round, now - roundStart <= round else { return }
+    guard size < maximum, let roundStart, let round, now - roundStart < round else { return }
     consumed += byteCount
     if min(received, consumed) > size / 2 { grow() }
   }
