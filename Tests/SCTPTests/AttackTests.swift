@@ -411,18 +411,24 @@ import Wire
     }
   }
 
-  @Test("C24: a checksum of zero is a wrong checksum, and any wrong one is dropped")
-  func c24Checksum() {
-    var world = World.connected()
+  @Test(
+    "C24: a checksum of zero is right only where we have announced it; any other wrong one never",
+    arguments: [false, true])
+  func c24Checksum(announced: Bool) {
+    var configuration = SCTPConfiguration()
+    configuration.offersZeroChecksum = announced
+    var world = World.connected(b: configuration)
     let good = craft(tag: world.b.association.localTag, data(world.tsn(1), [1]))
     for bit in 0..<32 {
       var bad = good
       bad[8 + bit / 8] ^= 1 << UInt8(bit % 8)
       world.b.handle(bad, now: world.now)
     }
-    world.b.handle(craft(tag: world.b.association.localTag, [data(world.tsn(1), [1])], checksum: false), now: world.now)
     world.b.collect(now: world.now)
     #expect(world.b.messages.isEmpty)
+    world.b.handle(craft(tag: world.b.association.localTag, [data(world.tsn(1), [1])], checksum: false), now: world.now)
+    world.b.collect(now: world.now)
+    #expect(world.b.messages.isEmpty == !announced)
     world.b.handle(good, now: world.now)
     world.b.collect(now: world.now)
     #expect(world.b.messages.count == 1)

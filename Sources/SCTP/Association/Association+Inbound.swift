@@ -14,7 +14,10 @@ extension SCTPAssociation {
 
   private mutating func handlePacket(_ packet: RawSpan, now: Instant) throws(Malformed) {
     let header = try PacketHeader(packet)
-    guard PacketChecksum.isCorrect(packet) else { throw .badChecksum }
+    // RFC 9653 §5.3: a checksum that is not zero must be right all the same.
+    guard acceptsZeroChecksum && PacketChecksum.isAbsent(packet) || PacketChecksum.isCorrect(packet) else {
+      throw .badChecksum
+    }
     guard header.sourcePort == configuration.destinationPort, header.destinationPort == configuration.sourcePort else {
       throw .badValue
     }
@@ -134,7 +137,7 @@ extension SCTPAssociation {
     case ChunkType.cookieAck: handleCookieAck(now: now)
     case ChunkType.heartbeat: handleHeartbeat(chunk)
     case ChunkType.heartbeatAck: handleHeartbeatAck(chunk, now: now)
-    case ChunkType.abort: handleAbort(chunk, &context)
+    case ChunkType.abort: handleAbort(chunk, &context, now: now)
     case ChunkType.error: try handleError(chunk, now: now)
     case ChunkType.shutdown: try handleShutdown(chunk, now: now)
     case ChunkType.shutdownAck: handleShutdownAck(&context)
@@ -278,13 +281,14 @@ extension SCTPAssociation {
 
   // MARK: Small chunks
 
-  private mutating func handleAbort(_ chunk: borrowing Chunk, _ context: inout PacketContext) {
+  private mutating func handleAbort(_ chunk: borrowing Chunk, _ context: inout PacketContext, now: Instant) {
+    context.isOver = true
+    if retryAfterAbort(now: now) { return }
     var causes = ParameterReader(chunk.value)
     // An ABORT counts even when its causes cannot be read.
     var code: UInt16?
     do throws(Malformed) { code = try causes.next()?.type } catch { code = nil }
     close(.abortedByPeer(cause: code))
-    context.isOver = true
   }
 
   private mutating func handleError(_ chunk: borrowing Chunk, now: Instant) throws(Malformed) {

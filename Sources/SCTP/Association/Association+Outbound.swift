@@ -15,7 +15,7 @@ extension SCTPAssociation {
     if let next = replies.popFirst() {
       writeHeader(tag: next.tag, into: &out)
       out.writeBytes(next.chunk)
-      finishPacket(at: start, into: &out)
+      finishPacket(at: start, checksummed: true, into: &out)
       return true
     }
     switch state {
@@ -25,7 +25,7 @@ extension SCTPAssociation {
       initiationDue = false
       writeHeader(tag: 0, into: &out)
       ownInit(
-        type: ChunkType.initiation, tag: localTag, tsn: localInitialTSN, streams: configuration.outboundStreams
+        tag: localTag, tsn: localInitialTSN, streams: configuration.outboundStreams, extensions: offered
       ).write(type: ChunkType.initiation, into: &out)
     case .cookieEchoed:
       guard initiationDue else { return false }
@@ -49,7 +49,9 @@ extension SCTPAssociation {
         return false
       }
     }
-    finishPacket(at: start, into: &out)
+    // RFC 9653 §5.2: INIT, COOKIE-ECHO and what answers strays carry the checksum in any case.
+    let isUp = state != .cookieWait && state != .cookieEchoed
+    finishPacket(at: start, checksummed: !(isUp && agreed.contains(.zeroChecksum)), into: &out)
     return true
   }
 
@@ -119,8 +121,8 @@ extension SCTPAssociation {
     ).write(into: &out)
   }
 
-  private mutating func finishPacket(at start: Int, into out: inout OutputRawSpan) {
-    PacketChecksum.patch(&out, packetAt: start)
+  private mutating func finishPacket(at start: Int, checksummed: Bool, into out: inout OutputRawSpan) {
+    if checksummed { PacketChecksum.patch(&out, packetAt: start) }
     counters.packetsSent += 1
     counters.bytesSent += UInt64(out.byteCount - start)
   }

@@ -32,16 +32,25 @@ package struct SCTPAssociation: ~Copyable {
   var localInitialTSN = TSN(rawValue: 0)
   let cookieKey: [UInt8]
   var outboundStreams: UInt16
-  var peerSupportsForwardTSN = false
-  var peerSupportsReconfig = false
-  /// Both sides have agreed to interleave messages (RFC 8260 §2.2.1): I-DATA takes the place of DATA.
-  package var peerSupportsInterleaving = false
+  /// What both sides have offered.
+  var agreed: Extensions = []
+  /// Messages may be given up, by FORWARD-TSN or with interleaving by I-FORWARD-TSN.
+  var peerSupportsForwardTSN: Bool { agreed.allowsAbandoning }
+  var peerSupportsReconfig: Bool { agreed.contains(.reconfig) }
+  /// Both sides have offered I-DATA: all data travels in it, in both directions (RFC 8260 §2.2.1).
+  package var peerSupportsInterleaving: Bool { agreed.contains(.interleaving) }
 
   var sender: DataSender
   var receiver: DataReceiver
   var reset: StreamReset
 
   // Handshake.
+  /// What our INIT offers. It never changes under one tag, so that an answer says by its tag what it answers.
+  var offered: Extensions
+  /// The tag under which everything was offered, before the peer seemed to choke on that; else 0.
+  var formerTag: UInt32 = 0
+  /// We have announced that a checksum of zero will do: the peer may send it whether or not it accepts it too.
+  var acceptsZeroChecksum = false
   var initiationTimer: RetransmitTimer
   var initiationRetransmits = 0
   var initiationDue = false
@@ -77,6 +86,7 @@ package struct SCTPAssociation: ~Copyable {
     self.random = random
     cookieKey = self.random.bytes(StateCookie.keyByteCount)
     outboundStreams = configuration.outboundStreams
+    offered = configuration.extensions
     sender = DataSender(configuration, random: self.random.split())
     receiver = DataReceiver(
       initialTSN: TSN(rawValue: 0), window: configuration.receiveWindow,
