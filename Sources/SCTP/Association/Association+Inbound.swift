@@ -217,7 +217,9 @@ extension SCTPAssociation {
     default: return
     }
     let sack = try SackChunk(chunk)
+    let lossesBefore = sender.statistics.fastRetransmits
     guard let isProgress = sender.handle(sack, now: now) else { throw .badValue }
+    if sender.statistics.fastRetransmits != lossesBefore { pathMTU.noteLoss(now: now, patience: probePatience) }
     if isProgress { errorCount = 0 }
     advanceAfterAcknowledgement(now: now)
   }

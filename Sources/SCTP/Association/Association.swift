@@ -67,6 +67,8 @@ package struct SCTPAssociation: ~Copyable {
   var errorCount = 0
   var heartbeat = Heartbeat()
 
+  var pathMTU: PathMTU
+
   // Shutdown.
   var shutdownTimer: RetransmitTimer
   var shutdownGuard: Instant?
@@ -87,6 +89,7 @@ package struct SCTPAssociation: ~Copyable {
     cookieKey = self.random.bytes(StateCookie.keyByteCount)
     outboundStreams = configuration.outboundStreams
     offered = configuration.extensions
+    pathMTU = PathMTU(base: configuration.maximumPacketSize, ceiling: configuration.maximumProbedPacketSize)
     sender = DataSender(configuration)
     receiver = DataReceiver(
       initialTSN: TSN(rawValue: 0), window: configuration.receiveWindow,
@@ -166,6 +169,7 @@ package struct SCTPAssociation: ~Copyable {
     result.peerReceiverWindow = sender.peerWindow
     result.smoothedRoundTrip = sender.roundTrip.smoothed
     result.retransmissionTimeout = sender.roundTrip.timeout
+    result.packetSize = pathMTU.size
     return result
   }
 
@@ -200,6 +204,7 @@ package struct SCTPAssociation: ~Copyable {
     shutdownDue = false
     cookieAckDue = false
     heartbeat = Heartbeat()
+    pathMTU.stop()
     reset.request = nil
     reset.waiting = []
     control.removeAll()

@@ -309,9 +309,10 @@ package struct DataSender: ~Copyable {
       let remaining = queue.messages[number].payload.count - offset
       let room = limit - out.byteCount - DataHeader.byteCount
       var length = remaining
-      if remaining > room {
+      if remaining > min(room, maximumFragment) {
         guard remaining > maximumFragment, room >= Self.minimumFragment else { return }
-        length = room
+        // A packet longer than the base size takes two fragments, each of which fits one of the base size.
+        length = room <= maximumFragment ? room : (room - DataHeader.byteCount + 7) / 8 * 4
       }
       if outstanding.flightBytes > 0 {
         guard outstanding.flightBytes + length <= peerWindow, outstanding.flightBytes < congestion.window else {
