@@ -16,6 +16,16 @@ public struct PeerConnectionConfiguration: Sendable {
     case excluded
   }
 
+  /// How the sender finds out how much the path carries.
+  public enum CongestionControl: String, Sendable, CaseIterable {
+    /// RFC 9260 §7.2: halves its window for every loss event.
+    case newReno = "newreno"
+    /// RFC 9438: as most TCP senders do, for paths with some loss and much delay.
+    case cubic
+    /// The third version of BBR: a model of the path instead of a reaction to each loss; keeps queues short.
+    case bbr
+  }
+
   /// The loop that does the I/O of this connection; nil takes the next of the shared ones. An actor that has the same
   /// loop as its executor calls the connection without changing threads.
   public var eventLoop: EventLoop?
@@ -32,6 +42,8 @@ public struct PeerConnectionConfiguration: Sendable {
   /// The largest UDP payload that is tried once the connection is up, and used if it arrives (RFC 8899); by default what
   /// an Ethernet of 1,500 bytes carries. Not more than `maximumDatagramSize`: nothing is tried.
   public var maximumProbedDatagramSize = 1_472
+  /// Decides only what this side sends; the peer chooses for itself.
+  public var congestionControl = CongestionControl.bbr
   public var logger = Logger(label: "webrtc")
 
   public init() {}

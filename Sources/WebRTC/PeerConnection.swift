@@ -71,6 +71,7 @@ public actor PeerConnection {
     machineConfiguration.maximumProbedDatagramSize = configuration.maximumProbedDatagramSize
     machineConfiguration.sctp.maximumIncomingMessageSize = configuration.maximumMessageSize
     machineConfiguration.sctp.receiveWindow = configuration.receiveBufferLimit
+    machineConfiguration.sctp.congestionControl = configuration.congestionControl.inSCTP
     do {
       loop = try configuration.eventLoop ?? EventLoopGroup.shared.next()
     } catch {

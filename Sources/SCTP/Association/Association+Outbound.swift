@@ -40,11 +40,9 @@ extension SCTPAssociation {
       writeHeader(tag: peerTag, into: &out)
       writeProbe(probe, into: &out, now: now)
     default:
-      guard hasSomethingDue else { return false }
+      guard hasSomethingDue(now: now) else { return false }
       writeHeader(tag: peerTag, into: &out)
-      // What was lost goes in short packets: long ones may be why it was.
-      let size = sender.outstanding.lostCount > 0 ? configuration.maximumPacketSize : pathMTU.size
-      writeChunks(limit: start + size, into: &out, now: now)
+      writeChunks(limit: start + packetSize, into: &out, now: now)
       guard out.byteCount > start + PacketHeader.byteCount else {
         // All data that was due has just expired; that may be what something else waited for.
         out.removeLast(PacketHeader.byteCount)
@@ -64,10 +62,10 @@ extension SCTPAssociation {
   /// The longest packet that is ever written, probes included.
   package var largestPacket: Int { max(configuration.maximumPacketSize, configuration.maximumProbedPacketSize) }
 
-  private var hasSomethingDue: Bool {
+  private mutating func hasSomethingDue(now: Instant) -> Bool {
     if receiver.mustAcknowledge || cookieAckDue || shutdownDue || heartbeat.isDue || !control.isEmpty { return true }
     if reset.request?.isDue == true || sender.isForwardTSNDue { return true }
-    return mayCarryData && sender.canSend
+    return mayCarryData && sender.isReady(now: now)
   }
 
   private var mayCarryData: Bool {
@@ -83,7 +81,7 @@ extension SCTPAssociation {
       cookieAckDue = false
       ChunkHeader.writeEmpty(ChunkType.cookieAck, into: &out)
     }
-    let sendsData = mayCarryData && sender.canSend
+    let sendsData = mayCarryData && sender.isReady(now: now)
     if receiver.mustAcknowledge || sendsData && receiver.mayAcknowledge {
       receiver.writeSack(room: limit - out.byteCount, into: &out)
     }

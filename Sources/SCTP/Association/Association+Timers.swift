@@ -39,6 +39,7 @@ extension SCTPAssociation {
       pathMTU.noteTimeout(now: now, patience: probePatience)
       countError()
     }
+    noteLosses(now: now)
     pathMTU.handleTimeout(now: now, patience: probePatience)
     receiver.handleTimeout(now: now)
     if reset.request != nil { handleReconfigTimeout(now: now) }

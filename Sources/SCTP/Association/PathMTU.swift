@@ -173,6 +173,19 @@ extension SCTPAssociation {
     return max(smoothed * 3, .milliseconds(200))
   }
 
+  /// Tells of losses that have been found since it was last asked.
+  mutating func noteLosses(now: Instant) {
+    guard sender.statistics.fastRetransmits != lossesNoted else { return }
+    lossesNoted = sender.statistics.fastRetransmits
+    pathMTU.noteLoss(now: now, patience: probePatience)
+  }
+
+  /// How long a packet with data may be now. What was lost, and what is sent to find out what was, goes in short packets:
+  /// long ones may be why.
+  var packetSize: Int {
+    sender.outstanding.lostCount > 0 || sender.isProbeDue ? configuration.maximumPacketSize : pathMTU.size
+  }
+
   func writeProbe(_ probe: PathMTU.Probe, into out: inout OutputRawSpan, now: Instant) {
     writeHeartbeat(nonce: probe.nonce, into: &out, now: now)
     let padding = probe.size - PacketHeader.byteCount - Self.heartbeatByteCount
