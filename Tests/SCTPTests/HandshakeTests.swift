@@ -274,7 +274,7 @@ import Wire
     let nothing = b.packet(now: now)
     #expect(nothing == nil)
 
-    var world = World()
+    var world = World(a: .notInterleaving)
     world.a.association.connect(now: world.now)
     world.b.handle(try world.a.requirePacket(now: world.now), now: world.now)
     world.a.handle(try world.b.requirePacket(now: world.now), now: world.now)

@@ -1,6 +1,7 @@
 // NegotiationTests.swift — what INIT and INIT-ACK offer: interleaving, packets without a checksum, and peers that choke on it.
 
 import SCTP
+import SCTPTestSupport
 import TestSupport
 import Testing
 import Wire

@@ -1,6 +1,7 @@
 // PathMTUTests.swift — packets grow to what the path carries, and shrink when it carries less (RFC 8899).
 
 import SCTP
+import SCTPTestSupport
 import TestSupport
 import Testing
 import Wire
@@ -25,6 +26,10 @@ import Wire
     world.a.association.connect(now: world.now)
     world.b.association.connect(now: world.now)
     return world
+  }
+
+  static func carriesData(_ packet: [UInt8]) -> Bool {
+    packet[12] == ChunkType.data || packet[12] == ChunkType.interleavedData
   }
 
   @Test(
@@ -88,7 +93,7 @@ import Wire
     world.run(for: .seconds(5))
     let received = world.b.messages.map(\.payload)
     #expect(received == [pattern(200_000)])
-    let packets = world.log.filter { $0.from == .a && $0.packet[12] == ChunkType.data }.map(\.packet)
+    let packets = world.log.filter { $0.from == .a && Self.carriesData($0.packet) }.map(\.packet)
     // All that the end of the window, or of the message, has not cut short.
     #expect(packets.filter { $0.count == 1_432 }.count * 10 > packets.count * 9)
     for packet in packets {
@@ -168,7 +173,7 @@ import Wire
     world.run(for: .seconds(60))
     let received = world.b.messages.map(\.payload)
     #expect(received == (0..<20).map { pattern(20_000, $0) }, "seed \(seed)")
-    let lengths = world.log.filter { $0.from == .a && $0.packet[12] == ChunkType.data }.map(\.packet.count)
+    let lengths = world.log.filter { $0.from == .a && Self.carriesData($0.packet) }.map(\.packet.count)
     let long = lengths.filter { $0 > 1_400 }.count
     #expect(long * 2 > lengths.count, "seed \(seed): \(long) of \(lengths.count)")
   }

@@ -191,7 +191,7 @@ extension SCTPAssociation {
       interleaves: peerSupportsInterleaving)
     receiver = DataReceiver(
       initialTSN: peerInitialTSN, window: configuration.receiveWindow,
-      maximumMessageSize: configuration.maximumIncomingMessageSize)
+      maximumWindow: configuration.maximumReceiveWindow, maximumMessageSize: configuration.maximumIncomingMessageSize)
     let waiting = reset.waiting
     reset = StreamReset(localInitialTSN: localInitialTSN, peerInitialTSN: peerInitialTSN)
     reset.waiting = waiting

@@ -127,9 +127,10 @@ extension SCTPAssociation {
     _ chunk: borrowing Chunk, _ context: inout PacketContext, now: Instant
   ) throws(Malformed) {
     switch chunk.type {
-    case ChunkType.data: try handleData(chunk, &context, now: now)
+    case ChunkType.data: try handleData(chunk, &context)
     case ChunkType.sack: try handleSack(chunk, now: now)
-    case ChunkType.forwardTSN: try handleForwardTSN(chunk, &context, now: now)
+    case ChunkType.interleavedData: try handleInterleavedData(chunk, &context)
+    case ChunkType.forwardTSN, ChunkType.interleavedForwardTSN: try handleForwardTSN(chunk, &context)
     case ChunkType.initiation: try handleInit(chunk, now: now)
     case ChunkType.initiationAck: try handleInitAck(chunk, now: now)
     case ChunkType.cookieEcho: handleCookieEcho(chunk, &context, now: now)
@@ -169,27 +170,56 @@ extension SCTPAssociation {
     }
   }
 
-  private mutating func handleData(
-    _ chunk: borrowing Chunk, _ context: inout PacketContext, now: Instant
-  ) throws(Malformed) {
-    guard takesData else { return }
+  private mutating func handleData(_ chunk: borrowing Chunk, _ context: inout PacketContext) throws(Malformed) {
+    guard takesData, isAgreed(interleaved: false) else { return }
     let header = try DataHeader(chunk)
     let payload = DataHeader.userData(of: chunk)
+    guard accepts(payload, tsn: header.tsn, &context) else { return }
+    conclude(
+      isKnown(header.stream) ? receiver.handle(header, payload) : refuse(header.stream, header.tsn, &context))
+  }
+
+  private mutating func handleInterleavedData(
+    _ chunk: borrowing Chunk, _ context: inout PacketContext
+  ) throws(Malformed) {
+    guard takesData, isAgreed(interleaved: true) else { return }
+    let header = try InterleavedDataHeader(chunk)
+    let payload = InterleavedDataHeader.userData(of: chunk)
+    guard accepts(payload, tsn: header.tsn, &context) else { return }
+    conclude(
+      isKnown(header.stream) ? receiver.handle(header, payload) : refuse(header.stream, header.tsn, &context))
+  }
+
+  /// RFC 8260 §2.2.1: either kind of data is used, never both; the other one ends the association.
+  private mutating func isAgreed(interleaved: Bool) -> Bool {
+    if interleaved == peerSupportsInterleaving { return true }
+    abortForViolation(interleaved ? "I-DATA without agreement" : "DATA in spite of I-DATA")
+    return false
+  }
+
+  private mutating func accepts(_ payload: RawSpan, tsn: TSN, _ context: inout PacketContext) -> Bool {
     guard payload.byteCount > 0 else {
-      return abort(.noUserData(header.tsn), reason: .protocolViolation("DATA without user data"))
+      abort(.noUserData(tsn), reason: .protocolViolation("DATA without user data"))
+      return false
     }
     counters.chunksReceived += 1
     context.carriedData = true
-    let outcome: DataReceiver.Outcome
-    if header.stream < configuration.inboundStreams {
-      outcome = receiver.handle(header, payload)
-    } else {
-      outcome = receiver.acknowledgeOnly(header.tsn)
-      if outcome == .taken, context.reports < PacketContext.maximumReports {
-        context.reports += 1
-        enqueueControl(ErrorCause.invalidStream(header.stream).chunk(type: ChunkType.error))
-      }
+    return true
+  }
+
+  private func isKnown(_ stream: UInt16) -> Bool { stream < configuration.inboundStreams }
+
+  /// §6.5: data on a stream that does not exist is acknowledged, reported, and dropped.
+  private mutating func refuse(_ stream: UInt16, _ tsn: TSN, _ context: inout PacketContext) -> DataReceiver.Outcome {
+    let outcome = receiver.acknowledgeOnly(tsn)
+    if outcome == .taken, context.reports < PacketContext.maximumReports {
+      context.reports += 1
+      enqueueControl(ErrorCause.invalidStream(stream).chunk(type: ChunkType.error))
     }
+    return outcome
+  }
+
+  private mutating func conclude(_ outcome: DataReceiver.Outcome) {
     switch outcome {
     case .taken: break
     case .duplicate: counters.chunksDuplicated += 1
@@ -199,7 +229,8 @@ extension SCTPAssociation {
   }
 
   private mutating func endOfDataPacket(now: Instant) {
-    receiver.endOfPacket(now: now, delay: configuration.acknowledgementDelay)
+    receiver.endOfPacket(
+      now: now, delay: configuration.acknowledgementDelay, roundTrip: sender.roundTrip.smoothed)
     performDeferredReset()
     // §9.2: data that comes after our SHUTDOWN is answered by another.
     if state == .shutdownSent {
@@ -210,13 +241,17 @@ extension SCTPAssociation {
   }
 
   private mutating func handleForwardTSN(
-    _ chunk: borrowing Chunk, _ context: inout PacketContext, now: Instant
+    _ chunk: borrowing Chunk, _ context: inout PacketContext
   ) throws(Malformed) {
     guard takesData else { return }
+    let isInterleaved = chunk.type == ChunkType.interleavedForwardTSN
+    guard isAgreed(interleaved: isInterleaved) else { return }
     // RFC 3758 §3.3.1: never agreed on, so it is a chunk of an unknown type.
     guard peerSupportsForwardTSN else { return handleUnknown(chunk, &context) }
-    let forward = try ForwardTSNChunk(chunk)
-    switch receiver.handle(forward) {
+    let outcome =
+      isInterleaved
+      ? receiver.handle(try InterleavedForwardTSNChunk(chunk)) : receiver.handle(try ForwardTSNChunk(chunk))
+    switch outcome {
     case .violation(let violation): abortForViolation(violation.description)
     case .refused: counters.chunksRefused += 1
     case .taken, .duplicate: context.carriedData = true

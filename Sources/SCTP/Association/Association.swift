@@ -95,7 +95,7 @@ package struct SCTPAssociation: ~Copyable {
     sender = DataSender(configuration, random: self.random.split())
     receiver = DataReceiver(
       initialTSN: TSN(rawValue: 0), window: configuration.receiveWindow,
-      maximumMessageSize: configuration.maximumIncomingMessageSize)
+      maximumWindow: configuration.maximumReceiveWindow, maximumMessageSize: configuration.maximumIncomingMessageSize)
     reset = StreamReset(localInitialTSN: TSN(rawValue: 0), peerInitialTSN: TSN(rawValue: 0))
     initiationTimer = RetransmitTimer(initial: configuration.initialRTO, ceiling: configuration.maximumBackoff)
     shutdownTimer = RetransmitTimer(initial: configuration.initialRTO, ceiling: configuration.maximumBackoff)
@@ -127,7 +127,7 @@ package struct SCTPAssociation: ~Copyable {
 
   /// The application has consumed this many bytes of polled messages: the window opens.
   package mutating func releaseReceived(_ byteCount: Int, now: Instant) {
-    receiver.release(byteCount)
+    receiver.release(byteCount, now: now)
   }
 
   // MARK: Out
@@ -189,7 +189,7 @@ package struct SCTPAssociation: ~Copyable {
   /// Whether every counter is the sum that it stands for.
   package var isConsistent: Bool {
     sender.outstanding.isConsistent() && sender.queue.isConsistent()
-      && receiver.reassembly.heldBytes == receiver.reassembly.countHeldBytes()
+      && receiver.reassembly.isConsistent
   }
 
   // MARK: Ending
