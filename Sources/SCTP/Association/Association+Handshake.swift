@@ -216,6 +216,7 @@ extension SCTPAssociation {
     cookieToEcho = []
     errorCount = 0
     heartbeat.start(now: now, interval: configuration.heartbeatInterval)
+    pathMTU.start(now: now, patience: probePatience)
     if outboundStreams < configuration.outboundStreams { sender.queue.dropMessages(fromStream: outboundStreams) }
     events.append(.established)
     if !reset.waiting.isEmpty { startReset(now: now) }
@@ -293,6 +294,7 @@ extension SCTPAssociation {
     shutdownDue = false
     errorCount = 0
     heartbeat.start(now: now, interval: configuration.heartbeatInterval)
+    pathMTU.start(now: now, patience: probePatience)
     if outboundStreams < configuration.outboundStreams { sender.queue.dropMessages(fromStream: outboundStreams) }
     events.append(.restarted)
     return true
