@@ -5,11 +5,13 @@
 SHELL := /bin/bash
 FILE ?=
 PEERS ?=
-SECONDS ?= 20
+SECONDS ?=
+CASES ?=
+RUNS ?= 3
 SEEDS ?= 1000
 ARGS ?=
 
-.PHONY: help setup build demo test conformance interop fuzz lint bench clean
+.PHONY: help setup build demo test conformance interop fuzz lint bench wan clean
 
 help:
 	@echo "make demo      a swarm of three processes: join, connect, send a file, vote   [PEERS=n] [FILE=path]"
@@ -19,6 +21,7 @@ help:
 	@echo "make fuzz      every fuzz target for a while   [SECONDS=20]"
 	@echo "make lint      format, imports, clocks, and no warnings in a clean build"
 	@echo "make bench     throughput, rate, latency, set-up   [ARGS='rate --size 64']"
+	@echo "make wan       the same over simulated wide-area links, as root   [CASES=clean,mixed] [SECONDS=n] [RUNS=3]"
 	@echo "make build     release build of everything"
 
 setup:
@@ -45,7 +48,7 @@ interop:
 	Interop/chromium.py --swarm .build/release/swarm
 
 fuzz: setup
-	Scripts/fuzz $(SECONDS)
+	Scripts/fuzz $(or $(SECONDS),20)
 
 lint:
 	@Scripts/setup python3
@@ -55,6 +58,11 @@ bench:
 	@Scripts/setup python3
 	swift build -c release --product swarm
 	Scripts/bench $(ARGS)
+
+wan:
+	@Scripts/setup python3 iproute2 iperf3 gcc
+	swift build -c release --product swarm
+	Scripts/wan --runs $(RUNS) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(CASES),--cases $(CASES)) $(ARGS)
 
 clean:
 	rm -rf .build Fuzz/.build Tests/ConsumerPackage/.build

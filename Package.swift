@@ -13,6 +13,7 @@ let testSettings: [SwiftSetting] = [
 let settings: [SwiftSetting] = testSettings + [.strictMemorySafety()]
 
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let heap: Target.Dependency = .product(name: "HeapModule", package: "swift-collections")
 let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
 
 func swarmOnly(_ product: String, _ package: String) -> Target.Dependency {
@@ -48,7 +49,7 @@ let package = Package(
     .target(name: "STUN", dependencies: ["Wire", "Digest"], swiftSettings: settings),
     .target(name: "ICE", dependencies: ["Wire", "STUN", deque], swiftSettings: settings),
     .target(name: "DTLS", dependencies: ["Wire", "Digest", "COpenSSL"], swiftSettings: settings),
-    .target(name: "SCTP", dependencies: ["Wire", "Digest", deque], swiftSettings: settings),
+    .target(name: "SCTP", dependencies: ["Wire", "Digest", deque, heap], swiftSettings: settings),
     .target(name: "DataChannel", dependencies: ["Wire", "SCTP", deque], swiftSettings: settings),
     .target(name: "SDP", swiftSettings: settings),
     .target(
@@ -89,6 +90,8 @@ let package = Package(
       name: "SCTPTestSupport", dependencies: ["SCTP", "Wire"], path: "Tests/SCTPTestSupport",
       swiftSettings: testSettings),
     .target(name: "CVirtualClock", path: "Tests/CVirtualClock"),
+    .executableTarget(
+      name: "SCTPSoak", dependencies: ["Simulation"], path: "Tests/SCTPSoak", swiftSettings: testSettings),
     .testTarget(name: "WireTests", dependencies: ["Wire", "Digest", "TestSupport"], swiftSettings: testSettings),
     .testTarget(name: "STUNTests", dependencies: ["STUN", "TestSupport"], swiftSettings: testSettings),
     .testTarget(name: "ICETests", dependencies: ["ICE", "STUN", "TestSupport"], swiftSettings: testSettings),

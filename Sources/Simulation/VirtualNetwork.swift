@@ -15,6 +15,10 @@ package struct PathConditions: Sendable {
   package var reorderDelay = Interval.milliseconds(15)
   /// One bit of these datagrams is flipped.
   package var corruptionPerMille = 0
+  /// How fast the link to each address is; 0: as fast as one likes.
+  package var bytesPerSecond = 0
+  /// What finds more than this before it in the queue of a link with a speed is lost.
+  package var queueBytes = 65_536
 
   package init() {}
 }
@@ -30,6 +34,7 @@ package struct VirtualNetwork {
   package struct Counters: Sendable {
     package var sent = 0
     package var lost = 0
+    package var overflowed = 0
     package var duplicated = 0
     package var reordered = 0
     package var corrupted = 0
@@ -51,6 +56,8 @@ package struct VirtualNetwork {
   /// A binary heap, the next arrival first.
   private var inFlight: [InFlight] = []
   private var nextSequence: UInt64 = 0
+  /// When the link to an address has sent all that is queued.
+  private var linkFreeAt: [SocketAddress: Instant] = [:]
 
   package init(conditions: PathConditions, seed: UInt64) {
     self.conditions = conditions
@@ -70,6 +77,9 @@ package struct VirtualNetwork {
     schedule(datagram, now: now)
   }
 
+  /// How many datagrams are on their way.
+  package var inFlightCount: Int { inFlight.count }
+
   package var nextArrival: Instant? { inFlight.first?.arrival }
 
   /// The next datagram that has arrived by `now`.
@@ -86,7 +96,11 @@ package struct VirtualNetwork {
 
   private mutating func schedule(_ datagram: Datagram, now: Instant) {
     var datagram = datagram
-    var arrival = now + conditions.delay
+    guard let departure = departure(byteCount: datagram.bytes.count, to: datagram.to, now: now) else {
+      counters.overflowed += 1
+      return
+    }
+    var arrival = departure + conditions.delay
     if conditions.jitter > .zero {
       arrival = arrival + Interval(nanoseconds: Int64.random(in: 0...conditions.jitter.nanoseconds, using: &random))
     }
@@ -102,6 +116,17 @@ package struct VirtualNetwork {
     nextSequence += 1
     inFlight.append(InFlight(arrival: arrival, sequence: nextSequence, datagram: datagram))
     siftUp()
+  }
+
+  /// When the link has sent the datagram; nil when its queue is full.
+  private mutating func departure(byteCount: Int, to address: SocketAddress, now: Instant) -> Instant? {
+    guard conditions.bytesPerSecond > 0 else { return now }
+    let nanosecondsPerByte = 1_000_000_000 / Int64(conditions.bytesPerSecond)
+    let free = max(linkFreeAt[address] ?? now, now)
+    guard (free - now).nanoseconds <= Int64(conditions.queueBytes) * nanosecondsPerByte else { return nil }
+    let departure = free + Interval(nanoseconds: Int64(byteCount) * nanosecondsPerByte)
+    linkFreeAt[address] = departure
+    return departure
   }
 
   private mutating func happens(_ perMille: Int) -> Bool {

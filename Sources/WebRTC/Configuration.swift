@@ -16,6 +16,16 @@ public struct PeerConnectionConfiguration: Sendable {
     case excluded
   }
 
+  /// How the sender finds out how much the path carries.
+  public enum CongestionControl: String, Sendable, CaseIterable {
+    /// RFC 9260 §7.2: halves its window for every loss event.
+    case newReno = "newreno"
+    /// RFC 9438: as most TCP senders do, for paths with some loss and much delay.
+    case cubic
+    /// The third version of BBR: a model of the path instead of a reaction to each loss; keeps queues short.
+    case bbr
+  }
+
   /// The loop that does the I/O of this connection; nil takes the next of the shared ones. An actor that has the same
   /// loop as its executor calls the connection without changing threads.
   public var eventLoop: EventLoop?
@@ -28,6 +38,8 @@ public struct PeerConnectionConfiguration: Sendable {
   public var receiveBufferLimit = 2 << 20
   /// The largest UDP payload to send, in bytes. 1,200 passes on every path that IPv6 allows (RFC 8831 §5).
   public var maximumDatagramSize = 1_200
+  /// Decides only what this side sends; the peer chooses for itself.
+  public var congestionControl = CongestionControl.bbr
   public var logger = Logger(label: "webrtc")
 
   public init() {}

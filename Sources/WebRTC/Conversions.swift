@@ -60,6 +60,16 @@ extension PeerConnectionError {
   }
 }
 
+extension PeerConnectionConfiguration.CongestionControl {
+  var inSCTP: CongestionControl {
+    switch self {
+    case .newReno: .newReno
+    case .cubic: .cubic
+    case .bbr: .bbr
+    }
+  }
+}
+
 extension ChannelParameters {
   init(label: String, _ configuration: DataChannelConfiguration) throws(PeerConnectionError) {
     let reliability: Reliability

@@ -70,6 +70,7 @@ public actor PeerConnection {
     machineConfiguration.maximumDatagramSize = configuration.maximumDatagramSize
     machineConfiguration.sctp.maximumIncomingMessageSize = configuration.maximumMessageSize
     machineConfiguration.sctp.receiveWindow = configuration.receiveBufferLimit
+    machineConfiguration.sctp.congestionControl = configuration.congestionControl.inSCTP
     do {
       loop = try configuration.eventLoop ?? EventLoopGroup.shared.next()
     } catch {

@@ -16,22 +16,35 @@ struct BenchCommand: AsyncParsableCommand {
       """)
 
   @Argument(help: "\(BenchMode.allCases.map(\.rawValue).joined(separator: ", ")).") var mode: BenchMode
-  @Option(help: "Bytes a message. Default: 65536 for bulk, 64 otherwise.") var size: Int?
-  @Option(help: "How long to send, for bulk and rate.") var seconds = 5.0
+  @Option(help: "Bytes a message. Default: 65536 for bulk, 16384 for mixed, 64 otherwise.") var size: Int?
+  @Option(help: "How long to send, for bulk, rate and mixed.") var seconds = 5.0
+  @Option(help: "Leave the first seconds out of the figures of bulk, rate and mixed.") var warmUp = 0.0
+  @Option(help: "\(Controller.allNames). Default: bbr.", transform: Controller.named)
+  var congestionControl = PeerConnectionConfiguration().congestionControl
   @Option(help: "Round trips, connections or channels. Default: 10000, 100 and 100.") var count: Int?
+  @Option(help: "Bytes that a flow keeps buffered. Default: 262144 for mixed, as many as there is room for otherwise.")
+  var buffered: Int?
   @Flag(help: "Deliver messages as they come.") var unordered = false
   @Option(help: "Give a message up after this many retransmissions.") var maxRetransmits: UInt16?
   @Option(help: "Wait for the other host here, as ADDR:PORT, and drive.") var listen: String?
   @Option(help: "Respond to the host that drives there, as ADDR:PORT.") var connect: String?
   @Flag(help: "Print the figures as one JSON object.") var json = false
+  @Flag(help: "Tell the throughput of each second too.") var progress = false
 
-  private var effectiveSize: Int { size ?? (mode == .bulk ? 65_536 : 64) }
+  private var effectiveSize: Int {
+    switch mode {
+    case .bulk: size ?? 65_536
+    case .mixed: size ?? 16_384
+    case .rate, .pingpong, .setup, .memory, .channels: size ?? 64
+    }
+  }
   private var effectiveCount: Int { count ?? (mode == .pingpong ? 10_000 : 100) }
 
   func validate() throws {
     guard (0...262_144).contains(effectiveSize) else { throw ValidationError("--size goes from 0 to 262144") }
     guard effectiveCount > 0 else { throw ValidationError("--count must be positive") }
     guard seconds > 0, seconds <= 3_600 else { throw ValidationError("--seconds goes from 0 to 3600") }
+    guard warmUp >= 0, warmUp < seconds else { throw ValidationError("--warm-up goes from 0 to --seconds") }
     guard listen == nil || connect == nil else { throw ValidationError("give either --listen or --connect") }
     for address in [listen, connect].compactMap({ $0 }) where Endpoint(address) == nil {
       throw ValidationError("\(address) is not ADDR:PORT")
@@ -57,8 +70,9 @@ struct BenchCommand: AsyncParsableCommand {
     let signaling = try await BenchSignaling(url: "ws://\(address.host):\(address.port)/signaling", role: .driver)
     for await case .peerJoined in signaling.events { break }
     let driver = BenchDriver(
-      signaling: signaling, configuration: connectionConfiguration, mode: mode, size: effectiveSize, seconds: seconds,
-      count: effectiveCount,
+      signaling: signaling, configuration: connectionConfiguration,
+      plan: BenchPlan(mode: mode, size: effectiveSize, seconds: seconds, warmUp: warmUp),
+      count: effectiveCount, isProgressWanted: progress, buffered: buffered ?? (mode == .mixed ? 262_144 : nil),
       channelConfiguration: DataChannelConfiguration(isOrdered: !unordered, maxRetransmits: maxRetransmits))
     let result = try await driver.run()
     if json { JSONLines.write(result) } else { print(result.table) }
@@ -69,6 +83,7 @@ struct BenchCommand: AsyncParsableCommand {
   private var connectionConfiguration: PeerConnectionConfiguration {
     var configuration = PeerConnectionConfiguration()
     configuration.loopback = listen == nil && connect.map { $0.hasPrefix("127.") } ?? true ? .only : .included
+    configuration.congestionControl = congestionControl
     return configuration
   }
 
@@ -83,6 +98,17 @@ struct BenchCommand: AsyncParsableCommand {
 }
 
 extension BenchMode: ExpressibleByArgument {}
+
+private typealias Controller = PeerConnectionConfiguration.CongestionControl
+
+extension Controller {
+  fileprivate static var allNames: String { allCases.map(\.rawValue).joined(separator: ", ") }
+
+  fileprivate static func named(_ name: String) throws -> Controller {
+    guard let controller = Controller(rawValue: name) else { throw ValidationError("it is one of \(allNames)") }
+    return controller
+  }
+}
 
 /// A host and a port on the command line.
 private struct Endpoint {
@@ -119,6 +145,9 @@ extension BenchResult {
     for case (let name, let value?, let unit) in figures {
       let padded = name.padding(toLength: 22, withPad: " ", startingAt: 0)
       lines.append("  \(padded) \(String(format: "%10.2f", value)) \(unit)")
+    }
+    for (second, megabits) in (megabitsBySecond ?? []).enumerated() {
+      lines.append(String(format: "  second %-15d %10.2f Mbit/s", second + 1, megabits))
     }
     if let delivered { lines.append("  delivered              \(delivered)\(sent.map { " of \($0)" } ?? "")") }
     return lines.joined(separator: "\n")

@@ -1,22 +1,30 @@
 // BenchDriver.swift — the process that makes the connections and the load, and writes the figures.
 
 import Foundation
-import Synchronization
 import WebRTC
 
 struct BenchDriver {
   let signaling: BenchSignaling
   let configuration: PeerConnectionConfiguration
-  var mode: BenchMode
-  var size: Int
-  var seconds: Double
+  let plan: BenchPlan
   var count: Int
+  /// Whether the result tells each second.
+  var isProgressWanted: Bool
+  /// A flow waits while more than this is buffered in its channel; nil: while there is no room.
+  var buffered: Int?
   var channelConfiguration: DataChannelConfiguration
+
+  /// The channel that carries what is only counted.
+  static let flowLabel = "flow"
+
+  private var mode: BenchMode { plan.mode }
+  private var size: Int { plan.size }
 
   func run() async throws -> BenchResult {
     switch mode {
     case .bulk, .rate: try await measureFlow()
     case .pingpong: try await measureRoundTrips()
+    case .mixed: try await measureRoundTripsBesideFlow()
     case .setup: try await measureSetUp()
     case .memory: try await measureMemory()
     case .channels: try await measureChannels()
@@ -32,7 +40,7 @@ struct BenchDriver {
 
   private func connect(number: Int) async throws -> Link {
     let connection = try PeerConnection(configuration: configuration)
-    let control = try await connection.createDataChannel(try BenchPlan(mode: mode, size: size).label)
+    let control = try await connection.createDataChannel(plan.label)
     try await signaling.offer(connection, number: number)
     try await control.waitUntilOpen()
     return Link(connection: connection, control: control)
@@ -57,28 +65,64 @@ struct BenchDriver {
   /// As many messages as go through in the time, one way.
   private func measureFlow() async throws -> BenchResult {
     let link = try await connect(number: 0)
-    let channel = try await link.connection.createDataChannel("flow", channelConfiguration)
+    let cpuBefore = Usage.cpuSeconds
+    let sent = try await sendFlow(over: link)
+    let report = try await ask(link, sent: sent)
+    let cpu = Usage.cpuSeconds - cpuBefore + report.cpuSeconds
+    await disconnect(link, number: 0)
+    return try result(of: report, sent: sent, cpu: cpu)
+  }
+
+  /// - Returns: how many messages were sent.
+  private func sendFlow(over link: Link) async throws -> Int {
+    let channel = try await link.connection.createDataChannel(Self.flowLabel, channelConfiguration)
     try await channel.waitUntilOpen()
     let message = Message.binary([UInt8](repeating: 0x61, count: size))
-    let cpuBefore = Usage.cpuSeconds
     let clock = ContinuousClock()
-    let end = clock.now + .seconds(seconds)
+    let end = clock.now + .seconds(plan.seconds)
     var sent = 0
     // The clock is looked at once for many small messages.
     let burst = max(1, 65_536 / max(size, 1))
     while clock.now < end {
       for _ in 0..<burst { try await channel.send(message) }
       sent += burst
+      while let buffered, channel.bufferedAmount > buffered { try await Task.sleep(for: .milliseconds(1)) }
     }
-    let report = try await ask(link, sent: sent)
-    let cpu = Usage.cpuSeconds - cpuBefore + report.cpuSeconds
-    await disconnect(link, number: 0)
-    guard report.seconds > 0 else { throw BenchError.nothingDelivered }
+    return sent
+  }
+
+  private func result(of report: BenchReport, sent: Int, cpu: Double) throws -> BenchResult {
+    guard report.seconds > 0, report.bytes > 0 else { throw BenchError.nothingDelivered }
     return BenchResult(
       mode: mode, size: size, seconds: report.seconds,
       megabitsPerSecond: Double(report.bytes) * 8 / report.seconds / 1e6,
-      messagesPerSecond: Double(report.messages) / report.seconds, sent: sent, delivered: report.messages,
-      processorSecondsPerGigabyte: cpu / (Double(report.bytes) / 1e9))
+      megabitsBySecond: isProgressWanted ? report.bytesBySecond.map { Double($0) * 8 / 1e6 } : nil,
+      messagesPerSecond: Double(report.messages) / report.seconds, sent: sent, delivered: report.delivered,
+      processorSecondsPerGigabyte: cpu / (Double(report.bytesBySecond.reduce(0, +)) / 1e9))
+  }
+
+  /// Small messages to and fro while a flow fills the same connection: how long they wait for it.
+  private func measureRoundTripsBesideFlow() async throws -> BenchResult {
+    let link = try await connect(number: 0)
+    let channel = try await link.connection.createDataChannel("ball")
+    try await channel.waitUntilOpen()
+    let cpuBefore = Usage.cpuSeconds
+    let began = ContinuousClock.now
+    let rally = Rally(
+      channel: channel, message: .binary([UInt8](repeating: 0x62, count: 64)),
+      extent: .time((began + .seconds(plan.warmUp))..<(began + .seconds(plan.seconds))))
+    async let flow = sendFlow(over: link)
+    let times = try await rally.play()
+    let sent = try await flow
+    let report = try await ask(link, sent: sent)
+    let cpu = Usage.cpuSeconds - cpuBefore + report.cpuSeconds
+    await disconnect(link, number: 0)
+    var result = try result(of: report, sent: sent, cpu: cpu)
+    let percentiles = Percentiles(times)
+    result.medianMicroseconds = percentiles[50].map { $0 * 1e6 }
+    result.ninetyNinthMicroseconds = percentiles[99].map { $0 * 1e6 }
+    result.count = times.count
+    return result
   }
 
   /// One message to and fro at a time.
@@ -86,7 +130,7 @@ struct BenchDriver {
     let link = try await connect(number: 0)
     let channel = try await link.connection.createDataChannel("ball", channelConfiguration)
     try await channel.waitUntilOpen()
-    let rally = Rally(channel: channel, message: .binary([UInt8](repeating: 0x62, count: size)), count: count)
+    let rally = Rally(channel: channel, message: .binary([UInt8](repeating: 0x62, count: size)), extent: .count(count))
     let times = try await rally.play()
     await disconnect(link, number: 0)
     let percentiles = Percentiles(times)
@@ -155,63 +199,6 @@ enum BenchError: Error, CustomStringConvertible {
     switch self {
     case .peerLeft: "the other process has left"
     case .nothingDelivered: "nothing was delivered"
-    }
-  }
-}
-
-/// A ball that goes to and fro on the event loop, without a task between.
-private final class Rally: Sendable {
-  private struct State {
-    var times: [Double] = []
-    var served = ContinuousClock.now
-    var continuation: CheckedContinuation<[Double], any Error>?
-  }
-
-  private let channel: DataChannel
-  private let message: Message
-  private let count: Int
-  private let state = Mutex(State())
-
-  init(channel: DataChannel, message: Message, count: Int) {
-    self.channel = channel
-    self.message = message
-    self.count = count
-  }
-
-  /// - Returns: the round trips in seconds, the first hundred left out: they warm up both sides.
-  func play() async throws -> [Double] {
-    let warmUp = 100
-    return try await withCheckedThrowingContinuation { continuation in
-      state.withLock { state in
-        state.times.reserveCapacity(count + warmUp)
-        state.continuation = continuation
-      }
-      channel.onMessage { [self] _ in
-        let isOver = state.withLock { state in
-          state.times.append((ContinuousClock.now - state.served).inSeconds)
-          return state.times.count == count + warmUp
-        }
-        if isOver { finish(warmUp: warmUp) } else { serve() }
-      }
-      serve()
-    }
-  }
-
-  private func serve() {
-    state.withLock { $0.served = ContinuousClock.now }
-    do { try channel.trySend(message) } catch {
-      state.withLock { state in
-        state.continuation?.resume(throwing: error)
-        state.continuation = nil
-      }
-    }
-  }
-
-  private func finish(warmUp: Int) {
-    channel.onMessage(nil)
-    state.withLock { state in
-      state.continuation?.resume(returning: Array(state.times.dropFirst(warmUp)))
-      state.continuation = nil
     }
   }
 }

@@ -4,7 +4,7 @@ import Foundation
 import WebRTC
 
 enum BenchMode: String, Codable, CaseIterable, Sendable {
-  case bulk, rate, pingpong, setup, memory, channels
+  case bulk, rate, pingpong, mixed, setup, memory, channels
 }
 
 /// The label of a measurement's control channel, as JSON: the other process needs no arguments.
@@ -12,14 +12,20 @@ struct BenchPlan: Codable, Sendable {
   var mode: BenchMode
   /// Bytes a message.
   var size: Int
+  /// How long a flow is sent.
+  var seconds: Double
+  /// What arrives so soon after the first message does not count.
+  var warmUp: Double
 
   var label: String {
     get throws { String(decoding: try JSONEncoder().encode(self), as: UTF8.self) }
   }
 
-  init(mode: BenchMode, size: Int) {
+  init(mode: BenchMode, size: Int, seconds: Double, warmUp: Double) {
     self.mode = mode
     self.size = size
+    self.seconds = seconds
+    self.warmUp = warmUp
   }
 
   init(label: String) throws { self = try JSONDecoder().decode(Self.self, from: Data(label.utf8)) }
@@ -27,10 +33,15 @@ struct BenchPlan: Codable, Sendable {
 
 /// What the responder counted, sent over the control channel.
 struct BenchReport: Codable, Sendable {
+  /// All that arrived.
+  var delivered = 0
+  /// What arrived in the time that counts.
   var messages = 0
   var bytes = 0
-  /// From the first message to the last.
+  /// From the first message to the last; with a warm-up, from its end to the end of the plan.
   var seconds = 0.0
+  /// Bytes in each second since the first message.
+  var bytesBySecond: [Int] = []
   var cpuSeconds = 0.0
   var residentKilobytes = 0
 }
@@ -46,6 +57,7 @@ struct BenchResult: Encodable, Sendable {
   var size: Int?
   var seconds: Double?
   var megabitsPerSecond: Double?
+  var megabitsBySecond: [Double]?
   var messagesPerSecond: Double?
   var sent: Int?
   var delivered: Int?
@@ -61,6 +73,7 @@ struct BenchResult: Encodable, Sendable {
   enum CodingKeys: String, CodingKey {
     case mode, size, seconds, sent, delivered, count
     case megabitsPerSecond = "mbit_per_s"
+    case megabitsBySecond = "mbit_by_second"
     case messagesPerSecond = "messages_per_s"
     case medianMicroseconds = "p50_us"
     case ninetyNinthMicroseconds = "p99_us"

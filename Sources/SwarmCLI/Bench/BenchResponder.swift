@@ -29,17 +29,18 @@ struct BenchResponder: Sendable {
     let connection = try PeerConnection(configuration: configuration)
     try await withThrowingDiscardingTaskGroup { group in
       group.addTask { try await signaling.answer(offer, with: connection, number: number) }
-      var plan: BenchPlan?
-      let sink = BenchSink()
+      var known: (plan: BenchPlan, sink: BenchSink)?
       for await channel in connection.incomingChannels {
-        guard let known = plan else {
-          plan = try BenchPlan(label: channel.label)
+        guard let (plan, sink) = known else {
+          let plan = try BenchPlan(label: channel.label)
+          let sink = BenchSink(plan)
           sink.answerQuestions(on: channel)
+          known = (plan, sink)
           continue
         }
-        switch known.mode {
-        case .bulk, .rate: channel.onMessage { sink.count($0) }
-        case .pingpong, .channels: channel.onMessage { [weak channel] message in echo(message, on: channel) }
+        switch plan.mode {
+        case .mixed where channel.label == BenchDriver.flowLabel, .bulk, .rate: channel.onMessage { sink.count($0) }
+        case .pingpong, .mixed, .channels: channel.onMessage { [weak channel] message in echo(message, on: channel) }
         case .setup, .memory: break
         }
       }
@@ -64,6 +65,9 @@ final class BenchSink: Sendable {
     var cpuAtFirst = 0.0
   }
   private let count = Mutex(Count())
+  private let plan: BenchPlan
+
+  init(_ plan: BenchPlan) { self.plan = plan }
 
   func count(_ message: Message) {
     let now = ContinuousClock.now
@@ -73,6 +77,12 @@ final class BenchSink: Sendable {
         count.cpuAtFirst = Usage.cpuSeconds
       }
       count.last = now
+      count.report.delivered += 1
+      let elapsed = (now - (count.first ?? now)).inSeconds
+      while count.report.bytesBySecond.count <= Int(elapsed) { count.report.bytesBySecond.append(0) }
+      count.report.bytesBySecond[Int(elapsed)] += message.byteCount
+      // With a warm-up the time is cut at both ends: what still waits somewhere when sending ends says little.
+      guard plan.warmUp == 0 || elapsed >= plan.warmUp && elapsed < plan.seconds else { return }
       count.report.messages += 1
       count.report.bytes += message.byteCount
     }
@@ -95,10 +105,10 @@ final class BenchSink: Sendable {
   }
 
   private func waitFor(_ sent: Int) async {
-    let quiet = Duration.milliseconds(500)
+    let quiet = Duration.seconds(2)  // retransmissions of a long path fit in
     let asked = ContinuousClock.now
     while true {
-      let (messages, last) = count.withLock { ($0.report.messages, $0.last ?? asked) }
+      let (messages, last) = count.withLock { ($0.report.delivered, $0.last ?? asked) }
       if messages >= sent || ContinuousClock.now - max(last, asked) > quiet { return }
       do { try await Task.sleep(for: .milliseconds(5)) } catch { return }
     }
@@ -108,7 +118,7 @@ final class BenchSink: Sendable {
     count.withLock { count in
       var report = count.report
       if let first = count.first, let last = count.last {
-        report.seconds = (last - first).inSeconds
+        report.seconds = plan.warmUp == 0 ? (last - first).inSeconds : plan.seconds - plan.warmUp
         report.cpuSeconds = Usage.cpuSeconds - count.cpuAtFirst
       }
       report.residentKilobytes = Usage.residentKilobytes
