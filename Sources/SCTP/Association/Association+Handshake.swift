@@ -281,6 +281,7 @@ extension SCTPAssociation {
       enqueueControl(ErrorCause.cookieWhileShuttingDown.chunk(type: ChunkType.error))
       return false
     }
+    let endsAnyway = state == .shutdownPending || state == .shutdownSent
     let resetting = reset.waiting + (reset.request?.parameter.streams ?? [])
     sender.restart(configuration, random: random.split())
     adopt(cookie)
@@ -297,6 +298,8 @@ extension SCTPAssociation {
     pathMTU.start(now: now, patience: probePatience)
     if outboundStreams < configuration.outboundStreams { sender.queue.dropMessages(fromStream: outboundStreams) }
     events.append(.restarted)
+    // Our user has asked for the end; that the peer begins anew does not change it.
+    if endsAnyway { shutdown(now: now) }
     return true
   }
 
