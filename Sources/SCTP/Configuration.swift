@@ -32,6 +32,10 @@ package struct SCTPConfiguration: Sendable {
   /// and chunks are padded to four bytes.
   package var maximumPacketSize = 1188
 
+  /// The longest packet that probes of the path may lead to (RFC 8899); `maximumPacketSize` then is where it begins, and
+  /// what every chunk fits. Not longer than that: no probes.
+  package var maximumProbedPacketSize = 0
+
   /// The longest message that is accepted; a longer one aborts the association. Announced as `max-message-size`.
   package var maximumIncomingMessageSize = 262_144
   /// The longest message that the peer has announced to accept (RFC 8841 §6); longer ones are refused.

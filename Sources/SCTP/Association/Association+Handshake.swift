@@ -216,6 +216,7 @@ extension SCTPAssociation {
     cookieToEcho = []
     errorCount = 0
     heartbeat.start(now: now, interval: configuration.heartbeatInterval)
+    pathMTU.start(now: now, patience: probePatience)
     if outboundStreams < configuration.outboundStreams { sender.queue.dropMessages(fromStream: outboundStreams) }
     events.append(.established)
     if !reset.waiting.isEmpty { startReset(now: now) }
@@ -280,6 +281,7 @@ extension SCTPAssociation {
       enqueueControl(ErrorCause.cookieWhileShuttingDown.chunk(type: ChunkType.error))
       return false
     }
+    let endsAnyway = state == .shutdownPending || state == .shutdownSent
     let resetting = reset.waiting + (reset.request?.parameter.streams ?? [])
     sender.restart(configuration, random: random.split())
     adopt(cookie)
@@ -293,8 +295,11 @@ extension SCTPAssociation {
     shutdownDue = false
     errorCount = 0
     heartbeat.start(now: now, interval: configuration.heartbeatInterval)
+    pathMTU.start(now: now, patience: probePatience)
     if outboundStreams < configuration.outboundStreams { sender.queue.dropMessages(fromStream: outboundStreams) }
     events.append(.restarted)
+    // Our user has asked for the end; that the peer begins anew does not change it.
+    if endsAnyway { shutdown(now: now) }
     return true
   }
 

@@ -269,6 +269,7 @@ extension SCTPAssociation {
     }
     let sack = try SackChunk(chunk)
     guard let isProgress = sender.handle(sack, now: now) else { throw .badValue }
+    noteLosses(now: now)
     if isProgress { errorCount = 0 }
     advanceAfterAcknowledgement(now: now)
   }

@@ -6,11 +6,11 @@ import DequeModule
 package import Wire
 
 extension SCTPAssociation {
-  /// Writes one packet of at most `maximumPacketSize` bytes, with its checksum, behind what the buffer already holds.
+  /// Writes one packet of at most `largestPacket` bytes, with its checksum, behind what the buffer already holds.
   ///
   /// - Returns: whether a packet was written.
   package mutating func pollTransmit(into out: inout OutputRawSpan, now: Instant) -> Bool {
-    guard out.freeCapacity >= configuration.maximumPacketSize else { return false }
+    guard out.freeCapacity >= largestPacket else { return false }
     let start = out.byteCount
     if let next = replies.popFirst() {
       writeHeader(tag: next.tag, into: &out)
@@ -35,10 +35,14 @@ extension SCTPAssociation {
       out.writeBytes(cookieToEcho)
       ChunkHeader.finish(chunkAt: cookie, into: &out)
       writeControl(limit: start + configuration.maximumPacketSize, into: &out)
+    case .established where pathMTU.hasProbeDue && !cookieAckDue:
+      guard let probe = pathMTU.pollProbe(random: &random) else { return false }
+      writeHeader(tag: peerTag, into: &out)
+      writeProbe(probe, into: &out, now: now)
     default:
       guard hasSomethingDue(now: now) else { return false }
       writeHeader(tag: peerTag, into: &out)
-      writeChunks(limit: start + configuration.maximumPacketSize, into: &out, now: now)
+      writeChunks(limit: start + packetSize, into: &out, now: now)
       guard out.byteCount > start + PacketHeader.byteCount else {
         // All data that was due has just expired; that may be what something else waited for.
         out.removeLast(PacketHeader.byteCount)
@@ -54,6 +58,9 @@ extension SCTPAssociation {
     finishPacket(at: start, checksummed: !(isUp && agreed.contains(.zeroChecksum)), into: &out)
     return true
   }
+
+  /// The longest packet that is ever written, probes included.
+  package var largestPacket: Int { max(configuration.maximumPacketSize, configuration.maximumProbedPacketSize) }
 
   private mutating func hasSomethingDue(now: Instant) -> Bool {
     if receiver.mustAcknowledge || cookieAckDue || shutdownDue || heartbeat.isDue || !control.isEmpty { return true }
@@ -86,7 +93,7 @@ extension SCTPAssociation {
     if sender.isForwardTSNDue { sender.writeForwardTSN(room: limit - out.byteCount, into: &out, now: now) }
     if heartbeat.isDue, out.byteCount + Self.heartbeatByteCount <= limit {
       heartbeat.isDue = false
-      writeHeartbeat(into: &out, now: now)
+      if let nonce = heartbeat.nonce { writeHeartbeat(nonce: nonce, into: &out, now: now) }
     }
     if shutdownDue, out.byteCount + 2 * ChunkHeader.byteCount <= limit {
       shutdownDue = false

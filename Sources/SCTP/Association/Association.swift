@@ -67,6 +67,10 @@ package struct SCTPAssociation: ~Copyable {
   var errorCount = 0
   var heartbeat = Heartbeat()
 
+  var pathMTU: PathMTU
+  /// How many losses of the sender's `pathMTU` knows of.
+  var lossesNoted: UInt64 = 0
+
   // Shutdown.
   var shutdownTimer: RetransmitTimer
   var shutdownGuard: Instant?
@@ -87,6 +91,7 @@ package struct SCTPAssociation: ~Copyable {
     cookieKey = self.random.bytes(StateCookie.keyByteCount)
     outboundStreams = configuration.outboundStreams
     offered = configuration.extensions
+    pathMTU = PathMTU(base: configuration.maximumPacketSize, ceiling: configuration.maximumProbedPacketSize)
     sender = DataSender(configuration, random: self.random.split())
     receiver = DataReceiver(
       initialTSN: TSN(rawValue: 0), window: configuration.receiveWindow,
@@ -166,6 +171,7 @@ package struct SCTPAssociation: ~Copyable {
     result.peerReceiverWindow = sender.peerWindow
     result.smoothedRoundTrip = sender.roundTrip.smoothed
     result.retransmissionTimeout = sender.roundTrip.timeout
+    result.packetSize = pathMTU.size
     return result
   }
 
@@ -200,6 +206,7 @@ package struct SCTPAssociation: ~Copyable {
     shutdownDue = false
     cookieAckDue = false
     heartbeat = Heartbeat()
+    pathMTU.stop()
     reset.request = nil
     reset.waiting = []
     control.removeAll()
