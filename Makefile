@@ -8,15 +8,16 @@ PEERS ?=
 SECONDS ?=
 CASES ?=
 RUNS ?= 3
-SEEDS ?= 1000
+SEEDS ?=
 ARGS ?=
 
-.PHONY: help setup build demo test interop fuzz lint bench wan clean
+.PHONY: help setup build demo test interop soak fuzz lint bench wan clean
 
 help:
 	@echo "make demo      a swarm of three processes: join, connect, send a file, vote   [PEERS=n] [FILE=path]"
 	@echo "make test      every test, the simulation over 1,000 seeds, the consumer package   [SEEDS=n]"
 	@echo "make interop   data channels with headless Chromium, both roles"
+	@echo "make soak      two SCTP associations over a hostile network, 20,000 seeds   [SEEDS=n]"
 	@echo "make fuzz      every fuzz target for a while   [SECONDS=20]"
 	@echo "make lint      format, imports, clocks, and no warnings in a clean build"
 	@echo "make bench     throughput, rate, latency, set-up   [ARGS='rate --size 64']"
@@ -35,12 +36,16 @@ demo: setup
 
 test:
 	@Scripts/setup python3
-	SEEDS=$(SEEDS) Scripts/test
+	SEEDS=$(or $(SEEDS),1000) Scripts/test
 
 interop:
 	@Scripts/setup python3 chromium
 	swift build -c release --product swarm
 	Interop/chromium.py --swarm .build/release/swarm
+
+soak: setup
+	swift build -c release --product SCTPSoak
+	Scripts/soak $(or $(SEEDS),20000)
 
 fuzz: setup
 	Scripts/fuzz $(or $(SECONDS),20)
