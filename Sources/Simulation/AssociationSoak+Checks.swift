@@ -118,6 +118,10 @@ extension AssociationSoak {
     guard left.bytesInFlight + right.bytesInFlight == 0 else {
       throw SoakFailure("bytes in flight though all is quiet")
     }
+    // Where a message's lifetime has passed half-way, its last TSN is missing like a lost one.
+    if plan.isLossless, left.messagesAbandoned + right.messagesAbandoned == 0, left.timeouts + right.timeouts > 0 {
+      throw SoakFailure("\(left.timeouts) and \(right.timeouts) timeouts, though nothing was lost")
+    }
     counts.abandoned += Int(left.messagesAbandoned + right.messagesAbandoned)
   }
 
@@ -131,16 +135,17 @@ extension AssociationSoak {
   }
 
   private var whatIsLeft: String {
-    """
-    left \(world.left.association.state), quiet \(world.left.association.isQuiet), resetting \(left.resetting.keys.sorted()), \
-    right \(world.right.association.state), quiet \(world.right.association.isQuiet), \
-    resetting \(right.resetting.keys.sorted()), restarting \(restarting.map { "\($0)" } ?? "none"), \
-    missing \(missing ?? "nothing"); \
-    left in flight \(world.left.association.statistics.bytesInFlight), window \
-    \(world.left.association.statistics.peerReceiverWindow), \
-    right in flight \(world.right.association.statistics.bytesInFlight), window \
-    \(world.right.association.statistics.peerReceiverWindow)
-    """
+    let left = world.left.association.statistics
+    let right = world.right.association.statistics
+    return """
+      left \(world.left.association.state), quiet \(world.left.association.isQuiet), \
+      resetting \(self.left.resetting.keys.sorted()), in flight \(left.bytesInFlight), \
+      peer's window \(left.peerReceiverWindow), timeouts \(left.timeouts), fast retransmits \(left.fastRetransmits); \
+      right \(world.right.association.state), quiet \(world.right.association.isQuiet), \
+      resetting \(self.right.resetting.keys.sorted()), in flight \(right.bytesInFlight), \
+      peer's window \(right.peerReceiverWindow), timeouts \(right.timeouts), fast retransmits \(right.fastRetransmits); \
+      restarting \(restarting.map { "\($0)" } ?? "none"), missing \(missing ?? "nothing")
+      """
   }
 
   mutating func checkSilence() throws(SoakFailure) {

@@ -18,7 +18,7 @@ struct SoakPlan {
     isLossless = dice.chance(1, in: 10)
     restarts = !isLossless && dice.chance(1, in: 6)
     connectsFromBothSides = dice.chance(2, in: 3)
-    steps = 20 + dice.below(100)
+    steps = 20 + dice.below(dice.chance(1, in: 10) ? 600 : 100)
     left = Self.configuration(&dice)
     right = Self.configuration(&dice)
     largestMessage = dice.pick([16_384, 65_536])
@@ -32,6 +32,9 @@ struct SoakPlan {
       if isLeft { left = configuration } else { right = configuration }
     }
     if isLossless {
+      // A window that the parts of large messages can fill makes the sender wait and probe.
+      left.receiveWindow = 1 << 20
+      right.receiveWindow = 1 << 20
       conditions.delay = .milliseconds(Int64(dice.below(40)))
       return
     }
