@@ -11,11 +11,12 @@ RUNS ?= 3
 SEEDS ?=
 ARGS ?=
 
-.PHONY: help setup build demo test interop soak fuzz lint bench wan clean
+.PHONY: help setup build demo test conformance interop soak fuzz lint bench wan clean
 
 help:
 	@echo "make demo      a swarm of three processes: join, connect, send a file, vote   [PEERS=n] [FILE=path]"
 	@echo "make test      every test, the simulation over 1,000 seeds, the consumer package   [SEEDS=n]"
+	@echo "make conformance   SCTP against the published suites: suite, passed, not applicable"
 	@echo "make interop   data channels with headless Chromium, both roles"
 	@echo "make soak      two SCTP associations over a hostile network, 20,000 seeds   [SEEDS=n]"
 	@echo "make fuzz      every fuzz target for a while   [SECONDS=20]"
@@ -37,6 +38,10 @@ demo: setup
 test:
 	@Scripts/setup python3
 	SEEDS=$(or $(SEEDS),1000) Scripts/test
+
+conformance:
+	@Scripts/setup python3
+	Scripts/conformance
 
 interop:
 	@Scripts/setup python3 chromium

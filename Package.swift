@@ -13,6 +13,7 @@ let testSettings: [SwiftSetting] = [
 let settings: [SwiftSetting] = testSettings + [.strictMemorySafety()]
 
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let heap: Target.Dependency = .product(name: "HeapModule", package: "swift-collections")
 let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
 
 func swarmOnly(_ product: String, _ package: String) -> Target.Dependency {
@@ -48,7 +49,7 @@ let package = Package(
     .target(name: "STUN", dependencies: ["Wire", "Digest"], swiftSettings: settings),
     .target(name: "ICE", dependencies: ["Wire", "STUN", deque], swiftSettings: settings),
     .target(name: "DTLS", dependencies: ["Wire", "Digest", "COpenSSL"], swiftSettings: settings),
-    .target(name: "SCTP", dependencies: ["Wire", "Digest", deque], swiftSettings: settings),
+    .target(name: "SCTP", dependencies: ["Wire", "Digest", deque, heap], swiftSettings: settings),
     .target(name: "DataChannel", dependencies: ["Wire", "SCTP", deque], swiftSettings: settings),
     .target(name: "SDP", swiftSettings: settings),
     .target(
@@ -85,6 +86,9 @@ let package = Package(
       dependencies: ["Wire", "STUN", "ICE", "SCTP", "DataChannel", "SDP", "Signaling"],
       swiftSettings: settings),
     .target(name: "TestSupport", dependencies: ["Wire"], path: "Tests/TestSupport", swiftSettings: testSettings),
+    .target(
+      name: "SCTPTestSupport", dependencies: ["SCTP", "Wire"], path: "Tests/SCTPTestSupport",
+      swiftSettings: testSettings),
     .target(name: "CVirtualClock", path: "Tests/CVirtualClock"),
     .executableTarget(
       name: "SCTPSoak", dependencies: ["Simulation"], path: "Tests/SCTPSoak", swiftSettings: testSettings),
@@ -93,7 +97,11 @@ let package = Package(
     .testTarget(name: "ICETests", dependencies: ["ICE", "STUN", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
       name: "DTLSTests", dependencies: ["DTLS", "TestSupport", "CVirtualClock"], swiftSettings: testSettings),
-    .testTarget(name: "SCTPTests", dependencies: ["SCTP", "TestSupport"], swiftSettings: testSettings),
+    .testTarget(
+      name: "SCTPTests", dependencies: ["SCTP", "SCTPTestSupport", "TestSupport"], swiftSettings: testSettings),
+    .testTarget(
+      name: "ConformanceTests", dependencies: ["SCTP", "SCTPTestSupport", "TestSupport", "Wire"],
+      swiftSettings: testSettings),
     .testTarget(
       name: "DataChannelTests", dependencies: ["DataChannel", "SCTP", "Wire", "TestSupport"],
       swiftSettings: testSettings),

@@ -4,6 +4,7 @@
 // handshake, C20 with the windows.
 
 import SCTP
+import SCTPTestSupport
 import TestSupport
 import Testing
 import Wire

@@ -1,6 +1,7 @@
 // HandshakeTests.swift — setting an association up: collisions, losses, forged and stale cookies, verification tags, restarts.
 
 import SCTP
+import SCTPTestSupport
 import TestSupport
 import Testing
 import Wire

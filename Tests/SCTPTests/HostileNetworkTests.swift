@@ -2,6 +2,7 @@
 // in order, every counter returns to zero, and the associations fall silent.
 
 import SCTP
+import SCTPTestSupport
 import TestSupport
 import Testing
 import Wire

@@ -1,6 +1,7 @@
 // PacketTests.swift — the bytes: published layouts, round trips, truncation at every length.
 
 import SCTP
+import SCTPTestSupport
 import TestSupport
 import Testing
 import Wire
@@ -73,7 +74,7 @@ struct SCTPVector: CustomTestStringConvertible, Sendable {
         switch try ReconfigParameter(parameter) {
         case .outgoingReset(let request): request.write(into: &out)
         case .response(let response): response.write(into: &out)
-        case .refused, .unknown: Issue.record("not in the vectors")
+        case .incomingReset, .refused, .unknown: Issue.record("not in the vectors")
         }
       }
     case ChunkType.abort:

@@ -1,6 +1,7 @@
 // ReassemblyTests.swift — fragments in every order.
 
 import SCTP
+import SCTPTestSupport
 import TestSupport
 import Testing
 import Wire

@@ -1,6 +1,7 @@
 // ResetAndShutdownTests.swift — stream resets with reuse (RFC 6525), and the ordered end (RFC 9260 §9).
 
 import SCTP
+import SCTPTestSupport
 import TestSupport
 import Testing
 import Wire
@@ -92,7 +93,9 @@ import Wire
   @Test("a stream whose last message expires unsent is reset all the same, and a shutdown goes on")
   func expiredBeforeReset() throws {
     for endsAll in [false, true] {
-      var world = World.connected()
+      var inOrder = SCTPConfiguration()
+      inOrder.scheduling = .firstComeFirstServed
+      var world = World.connected(a: inOrder)
       world.filter = { from, _ in from != .b }  // no SACK: the window stays full
       for i in 0..<12 { try world.a.association.send(OutgoingMessage(1, pattern(1_100, i)), now: world.now) }
       try world.a.association.send(OutgoingMessage(2, [7], .maximumLifetime(milliseconds: 50)), now: world.now)
@@ -223,7 +226,7 @@ import Wire
     connecting.handle(craft(tag: 0x55, rawChunk(ChunkType.shutdownAck)), now: world.now)
     let packet = try connecting.requirePacket(now: world.now)
     #expect(packet[12] == ChunkType.shutdownComplete && packet[13] == 1)
-    #expect(try SCTPTests.tag(of: packet) == 0x55)
+    #expect(try SCTPTestSupport.tag(of: packet) == 0x55)
     let waits = connecting.association.state
     #expect(waits == .cookieWait)
   }

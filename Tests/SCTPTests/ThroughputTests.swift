@@ -2,6 +2,7 @@
 // something in release builds. It fails when the path does not deliver, or resends although nothing is lost.
 
 import SCTP
+import SCTPTestSupport
 import Testing
 import Wire
 

@@ -1,6 +1,7 @@
 // TransferTests.swift — messages from end to end on a simulated clock.
 
 import SCTP
+import SCTPTestSupport
 import TestSupport
 import Testing
 import Wire

@@ -242,7 +242,7 @@ extension SCTPAssociation {
       return false
     }
     let resetting = reset.waiting + (reset.request?.parameter.streams ?? [])
-    sender.restart(configuration)
+    sender.restart(configuration, random: random.split())
     adopt(cookie)
     // A reset that was under way has happened, in effect.
     reset.waiting = []

@@ -23,11 +23,17 @@ extension SCTPAssociation {
 
     var chunks = ChunkReader(packet)
     guard let first = try chunks.next() else { throw .truncated }
-    guard try admits(first, isAlone: chunks.isAtEnd, tag: header.verificationTag, now: now) else { return }
+    guard try admits(first, rest: chunks, tag: header.verificationTag, now: now) else { return }
 
     var context = PacketContext(tag: header.verificationTag)
     try handle(first, &context, now: now)
-    while !context.isOver, let chunk = try chunks.next() { try handle(chunk, &context, now: now) }
+    while !context.isOver, let chunk = try chunks.next() {
+      switch chunk.type {
+      // §6.10: they travel alone; behind another chunk they mean nothing.
+      case ChunkType.initiation, ChunkType.initiationAck, ChunkType.shutdownComplete: context.isOver = true
+      default: try handle(chunk, &context, now: now)
+      }
+    }
     if context.carriedData, !isTerminated { endOfDataPacket(now: now) }
   }
 
@@ -47,11 +53,12 @@ extension SCTPAssociation {
   ///
   /// - Returns: whether the packet is to be processed; throws when it is to be dropped.
   private mutating func admits(
-    _ first: borrowing Chunk, isAlone: Bool, tag: UInt32, now: Instant
+    _ first: borrowing Chunk, rest: borrowing ChunkReader, tag: UInt32, now: Instant
   ) throws(Malformed) -> Bool {
+    let isAlone = rest.isAtEnd
     switch first.type {
     case ChunkType.initiation:
-      // §4.3 bundling: INIT, INIT-ACK and SHUTDOWN-COMPLETE travel alone.
+      // §6.10: INIT, INIT-ACK and SHUTDOWN-COMPLETE travel alone.
       guard tag == 0, isAlone else { throw .badValue }
       return true
     case ChunkType.abort:
@@ -68,7 +75,7 @@ extension SCTPAssociation {
     }
     switch state {
     case .closed:
-      answerStray(first, tag: tag)
+      if try !hasAbort(rest) { answerStray(first, tag: tag) }
       return false
     case .cookieWait, .cookieEchoed:
       if first.type == ChunkType.shutdownAck {
@@ -80,6 +87,15 @@ extension SCTPAssociation {
     guard tag == localTag else { throw .badValue }
     if first.type == ChunkType.initiationAck, !isAlone { throw .badValue }
     return true
+  }
+
+  /// §8.4 (2): an ABORT is never answered, wherever in the packet it stands, or two of our kind would go on for ever.
+  private func hasAbort(_ chunks: borrowing ChunkReader) throws(Malformed) -> Bool {
+    var chunks = copy chunks
+    while let chunk = try chunks.next() {
+      if chunk.type == ChunkType.abort { return true }
+    }
+    return false
   }
 
   /// §8.4, for an association that does not exist here (any more).
@@ -122,7 +138,7 @@ extension SCTPAssociation {
     case ChunkType.shutdown: try handleShutdown(chunk, now: now)
     case ChunkType.shutdownAck: handleShutdownAck(&context)
     case ChunkType.shutdownComplete:
-      // Only as the first and only chunk; `admits` has seen to the rest.
+      // Only as the first and only chunk: `handlePacket` and `admits` have seen to that.
       if state == .shutdownAckSent { close(.shutdown) }
       context.isOver = true
     case ChunkType.reconfig: try handleReconfig(chunk, now: now)

@@ -36,7 +36,7 @@ extension SCTPAssociation {
       ChunkHeader.finish(chunkAt: cookie, into: &out)
       writeControl(limit: start + configuration.maximumPacketSize, into: &out)
     default:
-      guard hasSomethingDue else { return false }
+      guard hasSomethingDue(now: now) else { return false }
       writeHeader(tag: peerTag, into: &out)
       writeChunks(limit: start + configuration.maximumPacketSize, into: &out, now: now)
       guard out.byteCount > start + PacketHeader.byteCount else {
@@ -53,10 +53,10 @@ extension SCTPAssociation {
     return true
   }
 
-  private var hasSomethingDue: Bool {
+  private mutating func hasSomethingDue(now: Instant) -> Bool {
     if receiver.mustAcknowledge || cookieAckDue || shutdownDue || heartbeat.isDue || !control.isEmpty { return true }
     if reset.request?.isDue == true || sender.isForwardTSNDue { return true }
-    return mayCarryData && sender.canSend
+    return mayCarryData && sender.isReady(now: now)
   }
 
   private var mayCarryData: Bool {
@@ -72,7 +72,7 @@ extension SCTPAssociation {
       cookieAckDue = false
       ChunkHeader.writeEmpty(ChunkType.cookieAck, into: &out)
     }
-    let sendsData = mayCarryData && sender.canSend
+    let sendsData = mayCarryData && sender.isReady(now: now)
     if receiver.mustAcknowledge || sendsData && receiver.mayAcknowledge {
       receiver.writeSack(room: limit - out.byteCount, into: &out)
     }

@@ -72,9 +72,12 @@ extension SCTPAssociation {
       case .outgoingReset(let request):
         requests += 1
         if requests <= Self.maximumRequestsPerChunk { handleRequest(request) }
+      case .incomingReset(let request):
+        requests += 1
+        if requests <= Self.maximumRequestsPerChunk { handleRequest(request, now: now) }
       case .refused(let number):
         requests += 1
-        if requests <= Self.maximumRequestsPerChunk { refuse(number) }
+        if requests <= Self.maximumRequestsPerChunk { answerOnce(number, .denied) }
       case .unknown: break
       }
     }
@@ -90,25 +93,44 @@ extension SCTPAssociation {
       })
   }
 
-  private mutating func refuse(_ number: RequestNumber) {
+  /// Answers a request that is settled here and now; its repetition is answered from memory (§5.2.1).
+  ///
+  /// - Returns: whether it was the request whose turn it is.
+  @discardableResult
+  private mutating func answerOnce(_ number: RequestNumber, _ result: ReconfigResult) -> Bool {
     if number == reset.expectedNumber {
       reset.expectedNumber = number.advanced(by: 1)
-      reset.lastResult = .denied
-      respond(number, .denied)
-    } else if number == reset.expectedNumber.reversed(by: 1), let result = reset.lastResult {
+      reset.remember(result, for: number)
       respond(number, result)
-    } else {
-      respond(number, .badSequenceNumber)
+      return true
+    }
+    respond(number, reset.answer(to: number) ?? .badSequenceNumber)
+    return false
+  }
+
+  /// §5.2.3: the peer asks us to reset streams that we send on. The answer says that we shall; our own request, once
+  /// what is queued on them has been acknowledged, says when. "All streams" is refused: it would hold every stream up
+  /// until all have run dry, and data channels are closed one by one.
+  private mutating func handleRequest(_ request: IncomingResetRequest, now: Instant) {
+    guard !request.streams.isEmpty else {
+      answerOnce(request.number, .denied)
+      return
+    }
+    guard request.streams.allSatisfy({ $0 < outboundStreams }) else {
+      answerOnce(request.number, .wrongSSN)
+      return
+    }
+    // Nothing more is requested once the association is shutting down on our side (`startReset`).
+    let isPossible = state == .established && peerSupportsReconfig
+    if answerOnce(request.number, isPossible ? .performed : .denied), isPossible {
+      resetStreams(request.streams, now: now)
     }
   }
 
   private mutating func handleRequest(_ request: OutgoingResetRequest) {
-    if number(of: request, isRepeated: true) {
-      // §5.2.1: a repetition changes nothing. It may ask whether a deferred one has been performed since.
-      if let result = reset.lastResult { respond(request.number, result) }
-      return
-    }
-    guard number(of: request, isRepeated: false) else { return respond(request.number, .badSequenceNumber) }
+    // §5.2.1: a repetition changes nothing. It may ask whether a deferred one has been performed since.
+    if let result = reset.answer(to: request.number) { return respond(request.number, result) }
+    guard request.number == reset.expectedNumber else { return respond(request.number, .badSequenceNumber) }
     reset.expectedNumber = request.number.advanced(by: 1)
     // Requests do not overtake each other: a new one means that the old deferred one was given up or renumbered.
     reset.deferred = nil
@@ -126,12 +148,8 @@ extension SCTPAssociation {
     finish(request.number, .performed)
   }
 
-  private func number(of request: OutgoingResetRequest, isRepeated: Bool) -> Bool {
-    request.number == (isRepeated ? reset.expectedNumber.reversed(by: 1) : reset.expectedNumber)
-  }
-
   private mutating func finish(_ number: RequestNumber, _ result: ReconfigResult) {
-    reset.lastResult = result
+    reset.remember(result, for: number)
     reset.performedAfterDeferral = nil
     respond(number, result)
   }

@@ -75,7 +75,7 @@ package struct SCTPAssociation: ~Copyable {
     self.random = random
     cookieKey = self.random.bytes(StateCookie.keyByteCount)
     outboundStreams = configuration.outboundStreams
-    sender = DataSender(configuration)
+    sender = DataSender(configuration, random: self.random.split())
     receiver = DataReceiver(
       initialTSN: TSN(rawValue: 0), window: configuration.receiveWindow,
       maximumMessageSize: configuration.maximumIncomingMessageSize)
@@ -99,7 +99,7 @@ package struct SCTPAssociation: ~Copyable {
     guard message.stream < outboundStreams else { throw .noSuchStream }
     guard !sender.queue.stream(message.stream).isResetting else { throw .streamResetting }
     guard sender.queue.bufferedTotal + size <= configuration.sendBufferLimit || sender.queue.bufferedTotal == 0,
-      sender.queue.messages.count < SendQueue.maximumMessages
+      sender.queue.messageCount < SendQueue.maximumMessages
     else { throw .bufferFull }
     sender.queue.append(message, now: now)
   }
@@ -130,7 +130,7 @@ package struct SCTPAssociation: ~Copyable {
   package var bufferedTotal: Int { sender.queue.bufferedTotal }
   /// How long a message `send` takes now for sure; when nothing is buffered it takes any allowed size.
   package var sendRoom: Int {
-    guard sender.queue.messages.count < SendQueue.maximumMessages else { return 0 }
+    guard sender.queue.messageCount < SendQueue.maximumMessages else { return 0 }
     if sender.queue.bufferedTotal == 0 {
       return max(configuration.sendBufferLimit, configuration.maximumOutgoingMessageSize)
     }
@@ -149,7 +149,7 @@ package struct SCTPAssociation: ~Copyable {
     result.fastRetransmits = sender.statistics.fastRetransmits
     result.timeouts = sender.statistics.timeouts
     result.congestionWindow = sender.congestion.window
-    result.slowStartThreshold = sender.congestion.slowStartThreshold
+    result.slowStartThreshold = sender.congestion.slowStartThreshold ?? 0
     result.bytesInFlight = sender.outstanding.flightBytes
     result.peerReceiverWindow = sender.peerWindow
     result.smoothedRoundTrip = sender.roundTrip.smoothed

@@ -23,8 +23,8 @@ struct StreamReset {
 
   // What the peer sends.
   var expectedNumber: RequestNumber
-  /// The answer to the last request, for when it is repeated (§5.2.1).
-  var lastResult: ReconfigResult?
+  /// The answers to the last requests, for when they are repeated (§5.2.1).
+  private var answers: [(number: RequestNumber, result: ReconfigResult)] = []
   /// A request that waits for data on its way (§5.2.2 E2).
   var deferred: OutgoingResetRequest?
   /// A deferred request that was performed since: an old implementation asks again under a new number.
@@ -32,6 +32,21 @@ struct StreamReset {
 
   /// Streams in one request: small beside a packet, and less than what any known peer refuses.
   static let maximumStreams = 128
+
+  /// A chunk carries two requests at most (§3.1), and is repeated whole.
+  private static let maximumAnswers = 2
+
+  /// What was answered to a request that has been seen before.
+  func answer(to number: RequestNumber) -> ReconfigResult? { answers.first { $0.number == number }?.result }
+
+  mutating func remember(_ result: ReconfigResult, for number: RequestNumber) {
+    if let known = answers.firstIndex(where: { $0.number == number }) {
+      answers[known].result = result
+      return
+    }
+    if answers.count == Self.maximumAnswers { answers.removeFirst() }
+    answers.append((number, result))
+  }
 
   init(localInitialTSN: TSN, peerInitialTSN: TSN) {
     nextNumber = RequestNumber(rawValue: localInitialTSN.rawValue)

@@ -6,6 +6,10 @@
 //   |                  response sequence number                     |
 //   |                 sender's last assigned TSN                    |
 //   |         stream 1              |            stream 2 …         |
+// Incoming SSN reset request, type 14:
+//   |            type = 14          |       length = 8 + 2 N        |
+//   |                  request sequence number                      |
+//   |         stream 1              |            stream 2 …         |
 // Response, type 16:
 //   |            type = 16          |          length = 12          |
 //   |                  response sequence number                     |
@@ -71,6 +75,30 @@ package struct OutgoingResetRequest: Equatable, Sendable {
   }
 }
 
+/// The sender wants the receiver to reset streams that the receiver sends on (RFC 6525 §4.2).
+package struct IncomingResetRequest: Equatable, Sendable {
+  package var number: RequestNumber
+  /// Empty: all streams.
+  package var streams: [UInt16]
+
+  private static let fixedByteCount = 4
+
+  package init(number: RequestNumber, streams: [UInt16]) {
+    self.number = number
+    self.streams = streams
+  }
+
+  init(_ parameter: borrowing Parameter) throws(Malformed) {
+    let value = parameter.value
+    guard value.byteCount >= Self.fixedByteCount else { throw .truncated }
+    guard value.byteCount % 2 == 0 else { throw .badLength }
+    number = RequestNumber(rawValue: value.uint32(at: 0))
+    streams = []
+    streams.reserveCapacity((value.byteCount - Self.fixedByteCount) / 2)
+    for at in stride(from: Self.fixedByteCount, to: value.byteCount, by: 2) { streams.append(value.uint16(at: at)) }
+  }
+}
+
 package struct ReconfigResponse: Equatable, Sendable {
   package var number: RequestNumber
   /// A value that RFC 6525 does not list is taken as a refusal.
@@ -99,7 +127,8 @@ package struct ReconfigResponse: Equatable, Sendable {
 package enum ReconfigParameter: Equatable, Sendable {
   case outgoingReset(OutgoingResetRequest)
   case response(ReconfigResponse)
-  /// A request that we always refuse: to reset what we send, all TSNs, or to add streams. Data channels use none.
+  case incomingReset(IncomingResetRequest)
+  /// A request that we always refuse: to reset all TSNs, or to add streams. Data channels use none.
   case refused(RequestNumber)
   case unknown
 
@@ -109,8 +138,9 @@ package enum ReconfigParameter: Equatable, Sendable {
       self = .outgoingReset(try OutgoingResetRequest(parameter))
     case ParameterType.reconfigResponse:
       self = .response(try ReconfigResponse(parameter))
-    case ParameterType.incomingResetRequest, ParameterType.tsnResetRequest, ParameterType.addOutgoingStreams,
-      ParameterType.addIncomingStreams:
+    case ParameterType.incomingResetRequest:
+      self = .incomingReset(try IncomingResetRequest(parameter))
+    case ParameterType.tsnResetRequest, ParameterType.addOutgoingStreams, ParameterType.addIncomingStreams:
       guard parameter.value.byteCount >= 4 else { throw .truncated }
       self = .refused(RequestNumber(rawValue: parameter.value.uint32(at: 0)))
     default:

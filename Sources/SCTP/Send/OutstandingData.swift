@@ -2,7 +2,7 @@
 //
 // A ring indexed by distance from the cumulative TSN; a chunk names a range of its message's payload and holds no
 // bytes. Work per SACK is linear in what it newly acknowledges plus its blocks: ranges that an earlier SACK named are
-// stepped over, and the search for lost chunks passes each chunk once per epoch.
+// stepped over. Which chunks are lost is found by time, in OutstandingData+Loss.swift.
 //
 // Invariants: `flightBytes` is the sum of the lengths of chunks `.inFlight`, `lostCount` their number `.lost`;
 // `acknowledgedRanges` are exactly the chunks `.acknowledged`, sorted and disjoint.
@@ -20,48 +20,44 @@ struct OutstandingChunk {
     case abandoned
   }
 
-  var sentAt: Instant
-  /// The message's number in the send queue, and the range of its payload.
-  var message: Int
+  /// The message's place in the send queue, and the range of its payload.
+  var message: Int32
   var offset: UInt32
+  /// Its place among the message's fragments (RFC 8260's FSN).
+  var fragment: UInt32
   var length: UInt16
   var transmissions: UInt16
-  /// The packet it last went out in; packets are numbered as they are sent.
-  var packet: UInt32
+  /// The packet it last went out in.
+  var packet: Int
+  /// The chunk that was put into that packet before this one; -1: none.
+  var previousInPacket: Int
   var flags: DataFlags
   var status: Status
-  /// Fast retransmission happens once (§7.2.4); then only the timer helps.
-  var wasFastRetransmitted = false
 
   static let vacant = OutstandingChunk(
-    sentAt: Instant(nanoseconds: 0), message: 0, offset: 0, length: 0, transmissions: 0, packet: 0, flags: [],
+    message: 0, offset: 0, fragment: 0, length: 0, transmissions: 0, packet: -1, previousInPacket: -1, flags: [],
     status: .abandoned)
 }
 
 struct OutstandingData: ~Copyable {
   private(set) var chunks = Ring(vacant: OutstandingChunk.vacant, minimumCapacity: 64)
+  var packets = SentPackets()
   /// The last TSN before the ring's first chunk.
   private(set) var cumulativeTSN: TSN
   private(set) var flightBytes = 0
   private(set) var lostCount = 0
   private var acknowledgedRanges: [Range<Int>] = []
   private var spareRanges: [Range<Int>] = []
-  /// Where the search for lost chunks goes on: all before have been judged.
-  private var lossScan = 0
   /// No chunk before this one is `.lost`.
-  private(set) var firstMaybeLost = 0
-  private var largestAcknowledgedPacket: UInt32 = 0
-  private var nextPacket: UInt32 = 1
+  private var firstMaybeLost = 0
   /// Chunks before this one are abandoned, all of them: Advanced.Peer.Ack.Point (RFC 3758 §3.5).
   private(set) var advancedEnd = 0
-  /// Only a chunk sent from here on measures the path: one sample a round trip (RFC 6298 §3).
+  /// Only a packet sent from here on measures the retransmission timeout: one sample a round trip (RFC 6298 §3).
   private var measureFrom = 0
+  var reordering = ReorderingWindow()
 
-  /// So many chunks may be outstanding: half of what our receiver tracks, 19 MB of full packets.
-  static let maximumChunks = 16_384
-  /// A chunk is lost when one sent three packets later has arrived: §7.2.4's three reports, counted in packets because
-  /// one SACK may answer many (as RFC 9002 §6.1.1).
-  static let reorderingThreshold: UInt32 = 3
+  /// So many chunks may be outstanding: what a receiver may track, and the largest window full of chunks of 512 bytes.
+  static let maximumChunks = 32_768
 
   init(initialTSN: TSN) { cumulativeTSN = initialTSN.reversed(by: 1) }
 
@@ -73,38 +69,37 @@ struct OutstandingData: ~Copyable {
 
   // MARK: Sending
 
-  /// The number of the packet that is being written.
-  var packet: UInt32 { nextPacket }
-  /// The packet is complete. One that stayed empty keeps its number for the next: a gap would look like reordering.
-  mutating func endPacket() { nextPacket &+= 1 }
-
-  mutating func append(
-    message: Int, offset: Int, length: Int, flags: DataFlags, packet: UInt32, now: Instant
-  ) {
+  mutating func append(message: Int, offset: Int, length: Int, fragment: UInt32, flags: DataFlags) {
     flightBytes += length
     chunks.append(
       OutstandingChunk(
-        sentAt: now, message: message, offset: UInt32(truncatingIfNeeded: offset), length: UInt16(length),
-        transmissions: 1, packet: packet, flags: flags, status: .inFlight))
+        message: Int32(message), offset: UInt32(truncatingIfNeeded: offset), fragment: fragment, length: UInt16(length),
+        transmissions: 1, packet: packets.next, previousInPacket: packets.add(chunk: chunks.end), flags: flags,
+        status: .inFlight))
   }
 
   /// A TSN that is never sent: it stands for the unsent rest of an abandoned message, so that the peer is told to
   /// skip the message even when all that was sent of it has arrived.
-  mutating func appendPlaceholder(message: Int, now: Instant) {
-    chunks.append(
-      OutstandingChunk(
-        sentAt: now, message: message, offset: 0, length: 0, transmissions: 0, packet: 0, flags: .end,
-        status: .abandoned))
+  mutating func appendPlaceholder(message: Int) {
+    var placeholder = OutstandingChunk.vacant
+    placeholder.message = Int32(message)
+    placeholder.flags = .end
+    chunks.append(placeholder)
   }
 
-  mutating func noteRetransmitted(_ number: Int, packet: UInt32, now: Instant) {
-    assert(chunks[number].status == .lost)
+  /// The chunk goes out again. A probe repeats a chunk that is still in flight.
+  mutating func noteRetransmitted(_ number: Int) {
+    switch chunks[number].status {
+    case .lost:
+      lostCount -= 1
+      flightBytes += Int(chunks[number].length)
+    case .inFlight: packets.noteGone(packet: chunks[number].packet)
+    case .acknowledged, .abandoned: preconditionFailure("only what has not arrived is repeated")
+    }
     chunks[number].status = .inFlight
-    chunks[number].sentAt = now
-    chunks[number].packet = packet
+    chunks[number].packet = packets.next
+    chunks[number].previousInPacket = packets.add(chunk: number)
     if chunks[number].transmissions < .max { chunks[number].transmissions += 1 }
-    flightBytes += Int(chunks[number].length)
-    lostCount -= 1
   }
 
   /// The first chunk that waits for retransmission, or nil.
@@ -118,11 +113,13 @@ struct OutstandingData: ~Copyable {
     return nil
   }
 
-  /// Gives up all chunks of a message.
-  mutating func abandon(_ range: Range<Int>) {
-    for number in range.clamped(to: chunks.first..<chunks.end) {
+  /// Gives up all chunks of a message, which lie in `range`, maybe among others.
+  mutating func abandon(_ message: Int, in range: Range<Int>) {
+    for number in range.clamped(to: chunks.first..<chunks.end) where chunks[number].message == Int32(message) {
       switch chunks[number].status {
-      case .inFlight: flightBytes -= Int(chunks[number].length)
+      case .inFlight:
+        flightBytes -= Int(chunks[number].length)
+        packets.noteGone(packet: chunks[number].packet)
       case .lost: lostCount -= 1
       case .acknowledged, .abandoned: break
       }
@@ -140,11 +137,10 @@ struct OutstandingData: ~Copyable {
   // MARK: Acknowledgements
 
   struct Acknowledgement {
-    var bytes = 0
+    var sample = DeliverySample()
     var movedCumulative = false
+    /// A round trip for the retransmission timeout.
     var roundTrip: Interval?
-    /// Chunks found lost now.
-    var newlyLost: Range<Int>?
   }
 
   /// Whether a SACK can be believed: it names nothing that was never sent, and its blocks are ordered (§6.2.1). Asked
@@ -163,30 +159,41 @@ struct OutstandingData: ~Copyable {
     return true
   }
 
-  /// - Parameter minimumAge: an acknowledgement of a retransmitted chunk that comes sooner is for the transmission before.
-  mutating func acknowledge(_ sack: borrowing SackChunk, now: Instant, minimumAge: Interval) -> Acknowledgement {
+  /// - Parameters:
+  ///   - minimumRoundTrip: an acknowledgement of a retransmitted chunk that comes sooner is for the transmission before.
+  ///   - queue: where messages are let go whose last chunk is acknowledged cumulatively.
+  mutating func acknowledge(
+    _ sack: borrowing SackChunk, now: Instant, minimumRoundTrip: Interval?, releasingFrom queue: inout SendQueue
+  ) -> Acknowledgement {
     var result = Acknowledgement()
-    moveCumulative(to: sack.cumulativeTSN, now: now, minimumAge: minimumAge, &result)
-    if sack.gapBlockCount > 0 { applyGapBlocks(sack, now: now, minimumAge: minimumAge, &result) }
-    result.newlyLost = findLost()
+    packets.beginSample()
+    moveCumulative(to: sack.cumulativeTSN, now: now, minimumRoundTrip, &result, &queue)
+    if sack.gapBlockCount > 0 { applyGapBlocks(sack, now: now, minimumRoundTrip, &result) }
+    packets.finishSample(now: now, minimumRoundTrip: minimumRoundTrip, &result.sample)
     return result
   }
 
   /// The cumulative TSN of a SHUTDOWN acknowledges too (§9.2).
-  mutating func acknowledge(cumulative tsn: TSN, now: Instant) -> Acknowledgement {
+  mutating func acknowledge(
+    cumulative tsn: TSN, now: Instant, minimumRoundTrip: Interval?, releasingFrom queue: inout SendQueue
+  ) -> Acknowledgement {
     var result = Acknowledgement()
-    moveCumulative(to: tsn, now: now, minimumAge: .zero, &result)
+    packets.beginSample()
+    moveCumulative(to: tsn, now: now, minimumRoundTrip, &result, &queue)
+    packets.finishSample(now: now, minimumRoundTrip: minimumRoundTrip, &result.sample)
     return result
   }
 
   private mutating func moveCumulative(
-    to tsn: TSN, now: Instant, minimumAge: Interval, _ result: inout Acknowledgement
+    to tsn: TSN, now: Instant, _ minimumRoundTrip: Interval?, _ result: inout Acknowledgement,
+    _ queue: inout SendQueue
   ) {
     var steps = tsn.distance(from: cumulativeTSN)
     guard steps > 0 else { return }
     result.movedCumulative = true
     while steps > 0 {
-      noteArrived(chunks.first, now: now, minimumAge: minimumAge, &result)
+      noteArrived(chunks.first, now: now, minimumRoundTrip, &result)
+      queue.noteSettled(Int(chunks[chunks.first].message))
       chunks.removeFirst()
       steps -= 1
     }
@@ -197,14 +204,13 @@ struct OutstandingData: ~Copyable {
       acknowledgedRanges.removeFirst(passed)
       if let cut = acknowledgedRanges.first, cut.lowerBound < first { acknowledgedRanges[0] = first..<cut.upperBound }
     }
-    lossScan = max(lossScan, first)
     advance()
   }
 
   /// Walks blocks and known ranges side by side. Between blocks, what was acknowledged before has been dropped by the
   /// peer (it may, §6.2): it counts as in flight again. Beyond the last block nothing is said: a peer may cap its list.
   private mutating func applyGapBlocks(
-    _ sack: borrowing SackChunk, now: Instant, minimumAge: Interval, _ result: inout Acknowledgement
+    _ sack: borrowing SackChunk, now: Instant, _ minimumRoundTrip: Interval?, _ result: inout Acknowledgement
   ) {
     let known = acknowledgedRanges
     spareRanges.removeAll(keepingCapacity: true)
@@ -233,7 +239,7 @@ struct OutstandingData: ~Copyable {
         } else {
           let end = j < known.count ? min(upper, known[j].lowerBound) : upper
           for number in position..<end {
-            noteArrived(number, now: now, minimumAge: minimumAge, &result)
+            noteArrived(number, now: now, minimumRoundTrip, &result)
           }
           position = end
         }
@@ -256,80 +262,65 @@ struct OutstandingData: ~Copyable {
   }
 
   private mutating func noteArrived(
-    _ number: Int, now: Instant, minimumAge: Interval, _ result: inout Acknowledgement
+    _ number: Int, now: Instant, _ minimumRoundTrip: Interval?, _ result: inout Acknowledgement
   ) {
     let chunk = chunks[number]
+    let length = Int(chunk.length)
     switch chunk.status {
     case .inFlight:
-      flightBytes -= Int(chunk.length)
-      result.bytes += Int(chunk.length)
-      let age = now - chunk.sentAt
-      if chunk.transmissions == 1 {
-        if number >= measureFrom {
+      flightBytes -= length
+      result.sample.acknowledged += length
+      let age = now - packets.ring[chunk.packet].sentAt
+      let isFirst = chunk.transmissions == 1
+      if isFirst {
+        if chunk.packet >= measureFrom {
           result.roundTrip = age
-          measureFrom = chunks.end
+          measureFrom = packets.next
         }
-        noteArrived(packet: chunk.packet)
-      } else if age >= minimumAge {
-        noteArrived(packet: chunk.packet)
+        if chunk.packet < packets.newestArrived { reordering.noteReordering() }
       }
+      packets.noteArrived(
+        packet: chunk.packet, byteCount: length, isCertain: isFirst || minimumRoundTrip.map { age >= $0 } ?? true)
       chunks[number].status = .acknowledged
     case .lost:
+      // Late, not lost: the network reorders more than was allowed for.
       lostCount -= 1
-      result.bytes += Int(chunk.length)
+      result.sample.acknowledged += length
+      packets.noteLateArrival(byteCount: length)
+      reordering.noteSpuriousLoss()
       chunks[number].status = .acknowledged
     case .acknowledged, .abandoned: break
     }
   }
 
-  private mutating func noteArrived(packet: UInt32) {
-    if packet &- largestAcknowledgedPacket < 0x8000_0000 { largestAcknowledgedPacket = packet }
-  }
-
+  /// The peer has dropped what it had acknowledged: it is to be sent again, as if it were lost.
   private mutating func noteReneged(_ number: Int) {
     guard chunks[number].status == .acknowledged else { return }
-    chunks[number].status = .inFlight
-    flightBytes += Int(chunks[number].length)
+    chunks[number].status = .lost
+    lostCount += 1
+    firstMaybeLost = min(firstMaybeLost, number)
   }
 
   // MARK: Loss
 
-  private mutating func findLost() -> Range<Int>? {
-    var found: Range<Int>?
-    while lossScan < chunks.end {
-      let chunk = chunks[lossScan]
-      if chunk.status == .inFlight, !chunk.wasFastRetransmitted {
-        let later = largestAcknowledgedPacket &- chunk.packet
-        guard later >= Self.reorderingThreshold, later < 0x8000_0000 else { break }
-        markLost(lossScan)
-        chunks[lossScan].wasFastRetransmitted = true
-        found = (found?.lowerBound ?? lossScan)..<(lossScan + 1)
-      }
-      lossScan += 1
-    }
-    return found
+  /// The chunk in flight is deemed lost.
+  mutating func markLost(_ number: Int) {
+    packets.noteLost(packet: chunks[number].packet, byteCount: Int(chunks[number].length))
+    chunks[number].status = .lost
+    flightBytes -= Int(chunks[number].length)
+    lostCount += 1
+    firstMaybeLost = min(firstMaybeLost, number)
   }
 
-  /// The retransmission timer has expired: everything in flight is deemed lost (§6.3.3), and a new epoch of fast
-  /// retransmission begins. A first chunk that is marked acknowledged cannot be, or the peer's cumulative TSN would
-  /// have passed it: then the peer has dropped what it had, and no mark is believed any more.
+  /// The retransmission timer has expired: everything in flight is deemed lost (§6.3.3). A first chunk that is marked
+  /// acknowledged cannot be, or the peer's cumulative TSN would have passed it: then the peer has dropped what it had, and
+  /// no mark is believed any more.
   mutating func markAllLost() {
     if !chunks.isEmpty, chunks[chunks.first].status == .acknowledged {
       for range in acknowledgedRanges { for number in range { noteReneged(number) } }
       acknowledgedRanges.removeAll(keepingCapacity: true)
     }
-    for number in chunks.first..<chunks.end {
-      if chunks[number].status == .inFlight { markLost(number) }
-      chunks[number].wasFastRetransmitted = false
-    }
-    lossScan = chunks.first
-  }
-
-  private mutating func markLost(_ number: Int) {
-    chunks[number].status = .lost
-    flightBytes -= Int(chunks[number].length)
-    lostCount += 1
-    firstMaybeLost = min(firstMaybeLost, number)
+    for number in chunks.first..<chunks.end where chunks[number].status == .inFlight { markLost(number) }
   }
 
   /// Checks the invariants; for tests.

@@ -5,6 +5,10 @@ package import Wire
 package struct RoundTripEstimator: Sendable {
   package private(set) var smoothed: Interval?
   private var variation = Interval.zero
+  /// The smallest round trips of this stretch of time and of the one before.
+  private var smallestNow: Interval?
+  private var smallestBefore: Interval?
+  private var stretchStart = Instant(nanoseconds: 0)
   /// The timeout before backoff.
   private var base: Interval
   private var expiries = 0
@@ -18,6 +22,26 @@ package struct RoundTripEstimator: Sendable {
     maximumBackoff = configuration.maximumBackoff
     base = min(max(configuration.initialRTO, configuration.minimumRTO), configuration.maximumRTO)
   }
+
+  /// The smallest round trip of late: what the path takes when no queue is in the way.
+  package var smallest: Interval? {
+    guard let smallestNow else { return smallestBefore }
+    return smallestBefore.map { min($0, smallestNow) } ?? smallestNow
+  }
+
+  /// Any round trip that was measured without doubt.
+  package mutating func note(_ roundTrip: Interval, now: Instant) {
+    guard roundTrip > .zero else { return }
+    if now - stretchStart > Self.stretch {
+      smallestBefore = smallestNow
+      smallestNow = nil
+      stretchStart = now
+    }
+    smallestNow = smallestNow.map { min($0, roundTrip) } ?? roundTrip
+  }
+
+  /// Long enough to have seen the path without a queue, short enough to forget a path that is no more.
+  private static let stretch = Interval.seconds(30)
 
   /// The timeout now: doubled for each expiry since the last sign of life, but not past the ceiling of backoff.
   package var timeout: Interval {

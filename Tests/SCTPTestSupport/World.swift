@@ -1,22 +1,21 @@
 // World.swift — two associations on a simulated clock with a seeded network between them.
 
-import SCTP
-import TestSupport
-import Wire
+package import SCTP
+package import Wire
 
 /// One endpoint with what it has told so far.
-struct Endpoint: ~Copyable {
-  var association: SCTPAssociation
-  var events: [SCTPAssociation.Event] = []
-  var messages: [IncomingMessage] = []
+package struct Endpoint: ~Copyable {
+  package var association: SCTPAssociation
+  package var events: [SCTPAssociation.Event] = []
+  package var messages: [IncomingMessage] = []
   /// Releases what it receives at once; set to false to let the window fill.
-  var releases = true
+  package var releases = true
 
-  init(_ configuration: SCTPConfiguration = .init(), seed: UInt64) {
+  package init(_ configuration: SCTPConfiguration = .init(), seed: UInt64) {
     association = SCTPAssociation(configuration: configuration, random: .seeded(state: seed))
   }
 
-  mutating func collect(now: Instant) {
+  package mutating func collect(now: Instant) {
     while let message = association.pollMessage() {
       if releases { association.releaseReceived(message.payload.count, now: now) }
       messages.append(message)
@@ -25,7 +24,7 @@ struct Endpoint: ~Copyable {
   }
 
   /// The next packet, if one is due.
-  mutating func packet(now: Instant) -> [UInt8]? {
+  package mutating func packet(now: Instant) -> [UInt8]? {
     var written = false
     let bytes = collectBytes(capacity: 2_048) { out in
       written = association.pollTransmit(into: &out, now: now)
@@ -33,52 +32,54 @@ struct Endpoint: ~Copyable {
     return written ? bytes : nil
   }
 
-  struct NothingToSend: Error {}
+  package struct NothingToSend: Error {}
 
-  mutating func requirePacket(now: Instant) throws -> [UInt8] {
+  package mutating func requirePacket(now: Instant) throws -> [UInt8] {
     guard let packet = packet(now: now) else { throw NothingToSend() }
     return packet
   }
 
-  mutating func packets(now: Instant) -> [[UInt8]] {
+  package mutating func packets(now: Instant) -> [[UInt8]] {
     var result: [[UInt8]] = []
     while let next = packet(now: now) { result.append(next) }
     return result
   }
 
-  mutating func handle(_ packet: [UInt8], now: Instant) { association.handle(packet.rawSpan, now: now) }
+  package mutating func handle(_ packet: [UInt8], now: Instant) { association.handle(packet.rawSpan, now: now) }
 }
 
-struct Network {
-  var delay = Interval.milliseconds(10)
-  var jitter = Interval.zero
-  var lossPerMille: UInt64 = 0
-  var duplicatePerMille: UInt64 = 0
-  var corruptPerMille: UInt64 = 0
+package struct Network {
+  package var delay = Interval.milliseconds(10)
+  package var jitter = Interval.zero
+  package var lossPerMille: UInt64 = 0
+  package var duplicatePerMille: UInt64 = 0
+  package var corruptPerMille: UInt64 = 0
+
+  package init() {}
 }
 
 /// Runs endpoints `a` and `b` until nothing is due or a condition holds.
-struct World: ~Copyable {
-  enum Side { case a, b }
-  struct Flight {
-    var arrival: Instant
-    var order: Int
-    var to: Side
-    var packet: [UInt8]
+package struct World: ~Copyable {
+  package enum Side { case a, b }
+  package struct Flight {
+    package var arrival: Instant
+    package var order: Int
+    package var to: Side
+    package var packet: [UInt8]
   }
 
-  var a: Endpoint
-  var b: Endpoint
-  var now = Instant(nanoseconds: 1_000_000_000)
-  var network: Network
-  var random: RandomSource
-  var inFlight: [Flight] = []
-  var sent = 0
+  package var a: Endpoint
+  package var b: Endpoint
+  package var now = Instant(nanoseconds: 1_000_000_000)
+  package var network: Network
+  package var random: RandomSource
+  package var inFlight: [Flight] = []
+  package var sent = 0
   /// Sees every packet before the network does; false drops it.
-  var filter: ((Side, [UInt8]) -> Bool)?
-  var log: [(from: Side, packet: [UInt8])] = []
+  package var filter: ((Side, [UInt8]) -> Bool)?
+  package var log: [(from: Side, packet: [UInt8])] = []
 
-  init(
+  package init(
     seed: UInt64 = 1, network: Network = .init(), a: SCTPConfiguration = .init(), b: SCTPConfiguration = .init()
   ) {
     self.a = Endpoint(a, seed: seed &* 2 &+ 1)
@@ -88,7 +89,7 @@ struct World: ~Copyable {
   }
 
   /// Both sides up, with nothing in flight.
-  static func connected(
+  package static func connected(
     seed: UInt64 = 1, network: Network = .init(), a: SCTPConfiguration = .init(), b: SCTPConfiguration = .init()
   ) -> World {
     var world = World(seed: seed, a: a, b: b)
@@ -104,7 +105,7 @@ struct World: ~Copyable {
   }
 
   /// Sends what is due, and collects what has been delivered.
-  mutating func flush() {
+  package mutating func flush() {
     while true {
       var moved = false
       while let packet = a.packet(now: now) {
@@ -142,14 +143,14 @@ struct World: ~Copyable {
 
   private mutating func chance(_ perMille: UInt64) -> Bool { perMille > 0 && random.next() % 1_000 < perMille }
 
-  var nextDue: Instant? {
+  package var nextDue: Instant? {
     var due = earliest(a.association.deadline, b.association.deadline)
     for flight in inFlight { due = earliest(due, flight.arrival) }
     return due
   }
 
   /// One step: to the next moment at which something is due. False: nothing is, or it is later than `limit`.
-  mutating func step(limit: Instant) -> Bool {
+  package mutating func step(limit: Instant) -> Bool {
     flush()
     guard let due = nextDue, due <= limit else { return false }
     now = max(now, due)
@@ -170,7 +171,7 @@ struct World: ~Copyable {
   ///
   /// - Returns: whether `done` held.
   @discardableResult
-  mutating func run(
+  package mutating func run(
     for limit: Interval = .seconds(120), until done: (borrowing SCTPAssociation, borrowing SCTPAssociation) -> Bool
   ) -> Bool {
     let end = now + limit
@@ -182,24 +183,24 @@ struct World: ~Copyable {
   }
 
   /// Runs for a while.
-  mutating func run(for time: Interval) {
+  package mutating func run(for time: Interval) {
     let end = now + time
     while step(limit: end) {}
     now = max(now, end)
   }
 
   /// Runs until nothing is in flight and only heartbeats are due.
-  mutating func settle() { run(for: .seconds(2)) }
+  package mutating func settle() { run(for: .seconds(2)) }
 }
 
 extension OutgoingMessage {
-  init(_ stream: UInt16, _ payload: [UInt8], ordered: Bool = true, _ reliability: Reliability = .reliable) {
+  package init(_ stream: UInt16, _ payload: [UInt8], ordered: Bool = true, _ reliability: Reliability = .reliable) {
     self.init(
       stream: stream, payloadProtocol: .binary, payload: payload, isOrdered: ordered, reliability: reliability)
   }
 }
 
 /// Bytes that differ along the way and from seed to seed.
-func pattern(_ count: Int, _ seed: Int = 0) -> [UInt8] {
+package func pattern(_ count: Int, _ seed: Int = 0) -> [UInt8] {
   (0..<count).map { UInt8(truncatingIfNeeded: ($0 &* 31) ^ ($0 >> 8) ^ (seed &* 7)) }
 }
