@@ -149,6 +149,9 @@ extension AssociationSoak {
   }
 
   mutating func checkSilence() throws(SoakFailure) {
+    // What a slow link still holds is answered first.
+    let end = world.now + .seconds(60)
+    while world.network.nextArrival != nil, world.step(limit: end) { try takeStep() }
     try advance(by: .seconds(1))
     let before = world.packetsSent
     try advance(by: .seconds(5))
