@@ -160,10 +160,9 @@ import Wire
   }
 
   private static func hasEnded(_ world: borrowing WitnessWorld) -> Bool {
-    // Once it has sent its last word, it answers our repeated SHUTDOWN-ACK, should that word be lost, with an ABORT.
+    // Once it has sent its last word, it answers whatever comes late with an ABORT, and that may overtake the word.
     let weEnded =
-      world.ourEvents.contains(.closed(.shutdown))
-      || world.conditions.lossPerMille > 0 && world.ourEvents.contains(.closed(.abortedByPeer(cause: nil)))
+      world.ourEvents.contains(.closed(.shutdown)) || world.ourEvents.contains(.closed(.abortedByPeer(cause: nil)))
     return weEnded && world.theirEvents.contains { $0.kind == WITNESS_SHUT_DOWN }
       && world.fromUs.missing == nil && world.fromThem.missing == nil
   }
