@@ -7,16 +7,13 @@ import Testing
   @Test("whatever happens on the way, what is promised arrives once and in order", arguments: 0..<8 as Range<UInt64>)
   func soak(part: UInt64) throws {
     var messages = 0
-    var restarts = 0
     for seed in (part * 25 + 1)...(part * 25 + 25) {
       do {
-        let counts = try soakAssociations(seed: seed)
-        messages += counts.messages
-        restarts += counts.restarts
+        messages += try soakAssociations(seed: seed).messages
       } catch {
         Issue.record("seed \(seed): \(error)")
       }
     }
-    #expect(messages > 0 && restarts > 0)
+    #expect(messages > 1_000)
   }
 }
