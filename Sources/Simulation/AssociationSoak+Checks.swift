@@ -92,6 +92,10 @@ extension AssociationSoak {
   func checkSums() throws(SoakFailure) {
     guard world.left.association.isConsistent else { throw SoakFailure("left's sums do not add up") }
     guard world.right.association.isConsistent else { throw SoakFailure("right's sums do not add up") }
+    // Memory has a bound, whatever the network does.
+    guard world.left.association.heldBytes <= plan.left.receiveWindow + plan.largestMessage,
+      world.right.association.heldBytes <= plan.right.receiveWindow + plan.largestMessage
+    else { throw SoakFailure("more is held than the window and one message") }
   }
 
   /// From here on nothing is lost and everybody reads: all that was promised arrives.
