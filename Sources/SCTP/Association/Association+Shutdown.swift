@@ -45,6 +45,9 @@ extension SCTPAssociation {
   mutating func handleShutdown(_ chunk: borrowing Chunk, now: Instant) throws(Malformed) {
     switch state {
     case .established, .shutdownPending, .shutdownReceived, .shutdownSent: break
+    case .shutdownAckSent:
+      shutdownDue = true  // the peer missed our SHUTDOWN-ACK: it need not wait for our timer
+      return
     default: return
     }
     guard chunk.value.byteCount >= 4 else { throw .truncated }

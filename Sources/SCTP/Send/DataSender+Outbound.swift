@@ -75,15 +75,22 @@ extension DataSender {
     return written
   }
 
-  /// Repeats the last chunk in flight; its answer shows what else has been lost (RFC 8985 §7.3).
+  /// Repeats the last chunk in flight that may still be repeated (RFC 7496 §3.1); its answer shows what else has been
+  /// lost (RFC 8985 §7.3).
   private mutating func writeProbe(limit: Int, into out: inout OutputRawSpan) -> Int {
     var number = outstanding.chunks.end - 1
-    while number >= outstanding.chunks.first, outstanding.chunks[number].status != .inFlight { number -= 1 }
+    while number >= outstanding.chunks.first, !mayRepeat(outstanding.chunks[number]) { number -= 1 }
     guard number >= outstanding.chunks.first else { return 0 }
     let length = Int(outstanding.chunks[number].length)
     guard out.byteCount + dataHeaderByteCount + (length + 3) & ~3 <= limit else { return 0 }
     repeatChunk(number, into: &out)
     return length
+  }
+
+  private func mayRepeat(_ chunk: OutstandingChunk) -> Bool {
+    guard chunk.status == .inFlight else { return false }
+    guard mayAbandon, let limit = queue[Int(chunk.message)].maximumRetransmits else { return true }
+    return chunk.transmissions <= limit
   }
 
   private mutating func repeatChunk(_ number: Int, into out: inout OutputRawSpan) {
@@ -109,9 +116,10 @@ extension DataSender {
       let remaining = queue[message].payload.count - offset
       let room = limit - out.byteCount - dataHeaderByteCount
       var length = remaining
-      if remaining > room {
+      if remaining > min(room, maximumFragment) {
         guard remaining > maximumFragment, room >= Self.minimumFragment else { break }
-        length = min(room, maximumFragment)
+        // A packet longer than the base size takes two fragments, each of which fits one of the base size.
+        length = room <= maximumFragment ? room : (room - dataHeaderByteCount + 7) / 8 * 4
       }
       if outstanding.flightBytes > 0 {
         guard outstanding.flightBytes + length <= peerWindow,
