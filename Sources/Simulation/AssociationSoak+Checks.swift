@@ -93,8 +93,8 @@ extension AssociationSoak {
     guard world.left.association.isConsistent else { throw SoakFailure("left's sums do not add up") }
     guard world.right.association.isConsistent else { throw SoakFailure("right's sums do not add up") }
     // Memory has a bound, whatever the network does.
-    guard world.left.association.heldBytes <= plan.left.receiveWindow + plan.largestMessage,
-      world.right.association.heldBytes <= plan.right.receiveWindow + plan.largestMessage
+    guard world.left.association.heldBytes <= plan.left.maximumReceiveWindow + plan.largestMessage,
+      world.right.association.heldBytes <= plan.right.maximumReceiveWindow + plan.largestMessage
     else { throw SoakFailure("more is held than the window and one message") }
   }
 
@@ -166,17 +166,18 @@ extension AssociationSoak {
   // MARK: Endings
 
   mutating func end() throws(SoakFailure) {
-    for _ in 0...dice.below(10) { send(lane: dice.below(Lane.all.count), from: dice.chance(1, in: 2) ? .left : .right) }
+    // Not much: shutting down has a time limit.
+    for _ in 0...dice.below(3) { send(lane: dice.below(Lane.all.count), from: dice.chance(1, in: 2) ? .left : .right) }
     mayClose = true
     let now = world.now
     switch dice.below(6) {
     case 0:
-      if !plan.isLossless { world.network.conditions.lossPerMille = dice.pick([0, 20, 80]) }
+      if !plan.isLossless { world.network.conditions.lossPerMille = dice.pick([0, 10, 30]) }
       world.left.association.shutdown(now: now)
       try finish(left: .shutdown, right: .shutdown)
       counts.shutdowns += 1
     case 1:
-      if !plan.isLossless { world.network.conditions.lossPerMille = dice.pick([0, 20, 80]) }
+      if !plan.isLossless { world.network.conditions.lossPerMille = dice.pick([0, 10, 30]) }
       world.left.association.shutdown(now: now)
       world.right.association.shutdown(now: now)
       try finish(left: .shutdown, right: .shutdown)
