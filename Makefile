@@ -8,16 +8,18 @@ PEERS ?=
 SECONDS ?=
 CASES ?=
 RUNS ?= 3
-SEEDS ?= 1000
+SEEDS ?=
 ARGS ?=
 
-.PHONY: help setup build demo test conformance interop fuzz lint bench wan clean
+.PHONY: help setup build demo test conformance interop witness soak fuzz lint bench wan clean
 
 help:
 	@echo "make demo      a swarm of three processes: join, connect, send a file, vote   [PEERS=n] [FILE=path]"
 	@echo "make test      every test, the simulation over 1,000 seeds, the consumer package   [SEEDS=n]"
 	@echo "make conformance   SCTP against the published suites: suite, passed, not applicable"
 	@echo "make interop   data channels with headless Chromium, both roles"
+	@echo "make witness   SCTP with libusrsctp, 500 runs   [SEEDS=n]"
+	@echo "make soak      two SCTP associations over a hostile network, 20,000 seeds   [SEEDS=n]"
 	@echo "make fuzz      every fuzz target for a while   [SECONDS=20]"
 	@echo "make lint      format, imports, clocks, and no warnings in a clean build"
 	@echo "make bench     throughput, rate, latency, set-up   [ARGS='rate --size 64']"
@@ -36,7 +38,7 @@ demo: setup
 
 test:
 	@Scripts/setup python3
-	SEEDS=$(SEEDS) Scripts/test
+	SEEDS=$(or $(SEEDS),1000) Scripts/test
 
 conformance:
 	@Scripts/setup python3
@@ -46,6 +48,14 @@ interop:
 	@Scripts/setup python3 chromium
 	swift build -c release --product swarm
 	Interop/chromium.py --swarm .build/release/swarm
+
+witness:
+	@Scripts/setup libusrsctp2
+	CI=true $(if $(SEEDS),WITNESS_SEEDS=$(SEEDS)) swift test --filter UsrsctpTests
+
+soak: setup
+	swift build -c release --product SCTPSoak
+	Scripts/soak $(or $(SEEDS),20000)
 
 fuzz: setup
 	Scripts/fuzz $(or $(SECONDS),20)

@@ -102,6 +102,10 @@ let package = Package(
     .testTarget(
       name: "ConformanceTests", dependencies: ["SCTP", "SCTPTestSupport", "TestSupport", "Wire"],
       swiftSettings: testSettings),
+    .target(name: "CUsrsctp", path: "Tests/CUsrsctp"),
+    .testTarget(
+      name: "UsrsctpTests", dependencies: ["CUsrsctp", "CVirtualClock", "SCTP", "TestSupport", "Wire"],
+      swiftSettings: testSettings),
     .testTarget(
       name: "DataChannelTests", dependencies: ["DataChannel", "SCTP", "Wire", "TestSupport"],
       swiftSettings: testSettings),

@@ -92,6 +92,10 @@ extension AssociationSoak {
   func checkSums() throws(SoakFailure) {
     guard world.left.association.isConsistent else { throw SoakFailure("left's sums do not add up") }
     guard world.right.association.isConsistent else { throw SoakFailure("right's sums do not add up") }
+    // Memory has a bound, whatever the network does.
+    guard world.left.association.heldBytes <= plan.left.maximumReceiveWindow + plan.largestMessage,
+      world.right.association.heldBytes <= plan.right.maximumReceiveWindow + plan.largestMessage
+    else { throw SoakFailure("more is held than the window and one message") }
   }
 
   /// From here on nothing is lost and everybody reads: all that was promised arrives.
@@ -118,6 +122,10 @@ extension AssociationSoak {
     guard left.bytesInFlight + right.bytesInFlight == 0 else {
       throw SoakFailure("bytes in flight though all is quiet")
     }
+    // Where a message's lifetime has passed half-way, its last TSN is missing like a lost one.
+    if plan.isLossless, left.messagesAbandoned + right.messagesAbandoned == 0, left.timeouts + right.timeouts > 0 {
+      throw SoakFailure("\(left.timeouts) and \(right.timeouts) timeouts, though nothing was lost")
+    }
     counts.abandoned += Int(left.messagesAbandoned + right.messagesAbandoned)
   }
 
@@ -131,19 +139,23 @@ extension AssociationSoak {
   }
 
   private var whatIsLeft: String {
-    """
-    left \(world.left.association.state), quiet \(world.left.association.isQuiet), resetting \(left.resetting.keys.sorted()), \
-    right \(world.right.association.state), quiet \(world.right.association.isQuiet), \
-    resetting \(right.resetting.keys.sorted()), restarting \(restarting.map { "\($0)" } ?? "none"), \
-    missing \(missing ?? "nothing"); \
-    left in flight \(world.left.association.statistics.bytesInFlight), window \
-    \(world.left.association.statistics.peerReceiverWindow), \
-    right in flight \(world.right.association.statistics.bytesInFlight), window \
-    \(world.right.association.statistics.peerReceiverWindow)
-    """
+    let left = world.left.association.statistics
+    let right = world.right.association.statistics
+    return """
+      left \(world.left.association.state), quiet \(world.left.association.isQuiet), \
+      resetting \(self.left.resetting.keys.sorted()), in flight \(left.bytesInFlight), \
+      peer's window \(left.peerReceiverWindow), timeouts \(left.timeouts), fast retransmits \(left.fastRetransmits); \
+      right \(world.right.association.state), quiet \(world.right.association.isQuiet), \
+      resetting \(self.right.resetting.keys.sorted()), in flight \(right.bytesInFlight), \
+      peer's window \(right.peerReceiverWindow), timeouts \(right.timeouts), fast retransmits \(right.fastRetransmits); \
+      restarting \(restarting.map { "\($0)" } ?? "none"), missing \(missing ?? "nothing")
+      """
   }
 
   mutating func checkSilence() throws(SoakFailure) {
+    // What a slow link still holds is answered first.
+    let end = world.now + .seconds(60)
+    while world.network.nextArrival != nil, world.step(limit: end) { try takeStep() }
     try advance(by: .seconds(1))
     let before = world.packetsSent
     try advance(by: .seconds(5))
@@ -154,17 +166,18 @@ extension AssociationSoak {
   // MARK: Endings
 
   mutating func end() throws(SoakFailure) {
-    for _ in 0...dice.below(10) { send(lane: dice.below(Lane.all.count), from: dice.chance(1, in: 2) ? .left : .right) }
+    // Not much: shutting down has a time limit.
+    for _ in 0...dice.below(3) { send(lane: dice.below(Lane.all.count), from: dice.chance(1, in: 2) ? .left : .right) }
     mayClose = true
     let now = world.now
     switch dice.below(6) {
     case 0:
-      if !plan.isLossless { world.network.conditions.lossPerMille = dice.pick([0, 20, 80]) }
+      if !plan.isLossless { world.network.conditions.lossPerMille = dice.pick([0, 10, 30]) }
       world.left.association.shutdown(now: now)
       try finish(left: .shutdown, right: .shutdown)
       counts.shutdowns += 1
     case 1:
-      if !plan.isLossless { world.network.conditions.lossPerMille = dice.pick([0, 20, 80]) }
+      if !plan.isLossless { world.network.conditions.lossPerMille = dice.pick([0, 10, 30]) }
       world.left.association.shutdown(now: now)
       world.right.association.shutdown(now: now)
       try finish(left: .shutdown, right: .shutdown)

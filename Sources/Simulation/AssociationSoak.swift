@@ -6,6 +6,14 @@
 import SCTP
 import Wire
 
+/// Runs one seed.
+///
+/// - Throws: what did not hold.
+package func soakAssociations(seed: UInt64) throws(SoakFailure) -> AssociationSoak.Counts {
+  var soak = AssociationSoak(seed: seed)
+  return try soak.run()
+}
+
 package struct AssociationSoak: ~Copyable {
   /// What a run has exercised.
   package struct Counts: Sendable {
@@ -50,7 +58,7 @@ package struct AssociationSoak: ~Copyable {
   var counts = Counts()
   var steps = 0
 
-  package init(seed: UInt64) {
+  init(seed: UInt64) {
     dice = .seeded(state: seed &* 0x2545_F491_4F6C_DD1D)
     plan = SoakPlan(&dice)
     world = TwoAssociations(left: plan.left, right: plan.right, conditions: plan.conditions, seed: dice.next())
@@ -62,7 +70,7 @@ package struct AssociationSoak: ~Copyable {
     }
   }
 
-  package mutating func run() throws(SoakFailure) -> Counts {
+  mutating func run() throws(SoakFailure) -> Counts {
     world.left.association.connect(now: world.now)
     if plan.connectsFromBothSides { world.right.association.connect(now: world.now) }
     for _ in 0..<plan.steps {

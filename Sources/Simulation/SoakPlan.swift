@@ -18,12 +18,17 @@ struct SoakPlan {
     isLossless = dice.chance(1, in: 10)
     restarts = !isLossless && dice.chance(1, in: 6)
     connectsFromBothSides = dice.chance(2, in: 3)
-    steps = 20 + dice.below(100)
+    steps = 20 + dice.below(dice.chance(1, in: 10) ? 600 : 100)
     left = Self.configuration(&dice)
     right = Self.configuration(&dice)
     largestMessage = dice.pick([16_384, 65_536])
+    // Parts of as many messages as there are lanes may have to be held, when they are interleaved.
+    let isInterleaved = left.offersInterleaving && right.offersInterleaving
     for isLeft in [true, false] {
       var configuration = isLeft ? left : right
+      if isInterleaved {
+        configuration.maximumReceiveWindow = max(configuration.maximumReceiveWindow, Lane.all.count * largestMessage)
+      }
       configuration.maximumIncomingMessageSize = largestMessage
       configuration.maximumOutgoingMessageSize = largestMessage
       // When each gives up is another question.
@@ -32,6 +37,11 @@ struct SoakPlan {
       if isLeft { left = configuration } else { right = configuration }
     }
     if isLossless {
+      // A window that the parts of large messages can fill makes the sender wait and probe.
+      left.receiveWindow = 1 << 20
+      left.maximumReceiveWindow = 16 << 20
+      right.receiveWindow = 1 << 20
+      right.maximumReceiveWindow = 16 << 20
       conditions.delay = .milliseconds(Int64(dice.below(40)))
       return
     }
@@ -46,6 +56,7 @@ struct SoakPlan {
     var configuration = SCTPConfiguration()
     configuration.maximumPacketSize = dice.pick([512, 1_188, 1_188, 1_188, 1_432])
     configuration.receiveWindow = dice.pick([8_192, 40_000, 131_072, 1 << 20, 4 << 20])
+    configuration.maximumReceiveWindow = max(configuration.receiveWindow, dice.pick([0, 262_144, 16 << 20]))
     configuration.sendBufferLimit = dice.pick([4_096, 65_536, 1 << 20])
     configuration.congestionControl = dice.pick(CongestionControl.allCases)
     configuration.scheduling = dice.pick([.firstComeFirstServed, .roundRobin, .weightedFair])

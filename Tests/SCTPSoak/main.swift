@@ -16,9 +16,8 @@ guard numbers.count == 2, CommandLine.arguments.count == 3 else {
 var total = AssociationSoak.Counts()
 for seed in numbers[0]..<(numbers[0] + numbers[1]) {
   FileHandle.standardError.write(Data("\(seed)\n".utf8))
-  var soak = AssociationSoak(seed: seed)
   do throws(SoakFailure) {
-    total.add(try soak.run())
+    total.add(try soakAssociations(seed: seed))
   } catch {
     print("seed \(seed): \(error)")
     exit(1)

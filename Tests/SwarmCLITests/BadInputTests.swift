@@ -29,6 +29,8 @@ extension CommandTests {
         (["join", "--room", "r", "--folder", "/nowhere/at-all"], "/nowhere/at-all"),
         (["connect"], "--offer"),
         (["bench", "speed"], "speed"),
+        (["bench", "bulk", "--congestion-control", "vegas"], "vegas"),
+        (["bench", "bulk", "--seconds", "3", "--warm-up", "3"], "--warm-up"),
       ] as [([String], String)])
     func usage(arguments: [String], named: String) async throws {
       let (ending, output, errors) = try await Program(arguments).finish()
