@@ -40,7 +40,7 @@ extension BBR {
   }
 
   mutating func startProbeDown(now: Instant) {
-    hasLossInRound = false
+    startLossRound()
     latestBandwidth = 0
     latestInflight = 0
     probeUpBytesPerPacket = .max
@@ -91,15 +91,13 @@ extension BBR {
   }
 
   private mutating func isTimeToGoDown(_ event: CongestionEvent) -> Bool {
-    if let bound = longTermInflight, isWindowLimited(event), window >= bound {
+    if let bound = longTermInflight, event.isWindowLimited, window >= bound {
       // The bound itself holds the rate down: it has to rise before a flat rate means a full pipe.
       resetFullBandwidth(to: event.sample.rate ?? fullBandwidth)
       return false
     }
     return isPipeFullNow
   }
-
-  private func isWindowLimited(_ event: CongestionEvent) -> Bool { event.flightBefore + packetSize > window }
 
   // MARK: How much may be in flight
 
@@ -135,7 +133,7 @@ extension BBR {
 
   /// In each round of Up the bound rises by twice as much as in the one before.
   private mutating func raiseLongTermInflight(_ event: CongestionEvent) {
-    guard let bound = longTermInflight, isWindowLimited(event), window >= bound else { return }
+    guard let bound = longTermInflight, event.isWindowLimited, window >= bound else { return }
     probeUpAcknowledged += event.sample.acknowledged
     if probeUpAcknowledged >= probeUpBytesPerPacket {
       let packets = probeUpAcknowledged / probeUpBytesPerPacket

@@ -4,8 +4,8 @@
 // This file: the model and what follows from it. BBR+Probing.swift: the phases in which the model is kept up to date.
 // Names are the draft's. Rates in bytes a second; "long-term" bounds come from probing, "short-term" ones from loss since.
 //
-// Departures from the draft: a round trip within a sixteenth of the smallest one counts as having seen it again, which
-// spares the pauses of ProbeRTT when the queue is empty anyway; the window is not saved and restored around recovery,
+// Departures from the draft: loss below the bound of 2 % does not lower the short-term bounds, or a path that loses 1 % at
+// random would be slowed by 2 % each round; and the bound is judged with what chance may do to it. A round trip within a sixteenth of the smallest one counts as having seen it again, which spares the pauses of ProbeRTT when the queue is empty anyway; the window is not saved and restored around recovery,
 // because the model bounds it throughout.
 
 import Wire
@@ -46,9 +46,9 @@ package struct BBR: Sendable {
   // Congestion signals of the current round (§5.5.10).
   private var isLossRoundStart = false
   private var lossRoundDelivered = 0
+  private var lostInRound = 0
   var latestBandwidth = 0
   var latestInflight = 0
-  var hasLossInRound = false
   private var lossEventsInRound = 0
 
   // Is the pipe full? (§5.3.1.2)
@@ -126,7 +126,7 @@ package struct BBR: Sendable {
     updateMaximumBandwidth(event.sample)
     if isLossRoundStart {
       adaptLowerBounds()
-      hasLossInRound = false
+      startLossRound()
     }
     updateAggregation(event)
     checkPipe(event)
@@ -145,17 +145,14 @@ package struct BBR: Sendable {
   }
 
   mutating func lost(_ event: LossEvent) {
-    if !hasLossInRound {
-      hasLossInRound = true
-      lossRoundDelivered = delivered
-    }
+    lostInRound += event.byteCount
     lossEventsInRound += 1
     guard isProbeSampling, isTooHigh(lost: event.lostSince, of: event.flightWhenSent) else { return }
     handleInflightTooHigh(event.flightWhenSent, isApplicationLimited: false, now: event.now)
   }
 
   mutating func timedOut() {
-    hasLossInRound = true
+    lostInRound += window
     window = packetSize
   }
 
@@ -166,8 +163,13 @@ package struct BBR: Sendable {
     if phase == .probeRTT { finishProbeRTTIfDone(now: now) }
   }
 
+  /// Whether more than 2 % is lost, beyond what chance may do to 1 %: by two standard deviations, or a window of a few
+  /// hundred packets would see too much in every tenth round.
   func isTooHigh(lost: Int, of inflight: Int) -> Bool {
-    lost * 1_000 > inflight * Constant.lossThresholdPerMille
+    // In thousandths of packets.
+    let seen = lost * 1_000 / packetSize
+    let allowed = inflight * Constant.lossThresholdPerMille / packetSize
+    return seen > allowed && (seen - allowed) * (seen - allowed) > 4 * allowed * 1_000
   }
 
   // MARK: The model
@@ -177,8 +179,12 @@ package struct BBR: Sendable {
     latestBandwidth = max(latestBandwidth, sample.rate ?? 0)
     latestInflight = max(latestInflight, sample.delivered)
     guard let prior = sample.priorDelivered, prior >= lossRoundDelivered else { return }
-    lossRoundDelivered = delivered
     isLossRoundStart = true
+  }
+
+  mutating func startLossRound() {
+    lossRoundDelivered = delivered
+    lostInRound = 0
   }
 
   private mutating func updateRound(_ sample: DeliverySample) {
@@ -203,9 +209,9 @@ package struct BBR: Sendable {
     maximumRates = (previous: maximumRates.current, current: 0)
   }
 
-  /// §5.5.10.3: outside of probing, loss says that the path has less room than the model thinks.
+  /// §5.5.10.3: outside of probing, a round with too much loss says that the path has less room than the model thinks.
   private mutating func adaptLowerBounds() {
-    guard hasLossInRound, !isProbingForMore else { return }
+    guard !isProbingForMore, isTooHigh(lost: lostInRound, of: delivered - lossRoundDelivered + lostInRound) else { return }
     shortTermBandwidth = max(
       latestBandwidth, (shortTermBandwidth ?? maximumBandwidth) * Constant.betaPercent / 100)
     shortTermInflight = max(latestInflight, (shortTermInflight ?? window) * Constant.betaPercent / 100)

@@ -17,6 +17,8 @@ struct CongestionEvent {
   var smoothedRoundTrip: Interval?
   /// Loss is being repaired: what is acknowledged says nothing about growth.
   var isRecovering: Bool
+  /// The window was the limit of late, and may grow.
+  var isWindowLimited: Bool
 }
 
 /// What a controller is told when packets are found lost.
@@ -173,7 +175,7 @@ package struct NewReno: Sendable {
 
   /// §7.2.1, §7.2.2. A window that was not used does not grow.
   mutating func acknowledged(_ event: CongestionEvent) {
-    guard !event.isRecovering, event.flightBefore + packetSize > window else { return }
+    guard !event.isRecovering, event.isWindowLimited else { return }
     if isInSlowStart {
       window += event.sample.acknowledged
     } else {

@@ -29,7 +29,7 @@ package struct Cubic: Sendable {
   var isInSlowStart: Bool { window <= slowStartThreshold }
 
   mutating func acknowledged(_ event: CongestionEvent) {
-    guard !event.isRecovering, event.flightBefore + packetSize > window else {
+    guard !event.isRecovering, event.isWindowLimited else {
       // Time in which the window was not the limit must not count as growth (§5.8).
       if !event.isRecovering { epochStart = nil }
       return

@@ -49,7 +49,8 @@ extension DataSender {
       congestion.acknowledged(
         CongestionEvent(
           now: now, sample: sample, flightBefore: flightBefore, flightAfter: outstanding.flightBytes,
-          smoothedRoundTrip: roundTrip.smoothed, isRecovering: isRecovering))
+          smoothedRoundTrip: roundTrip.smoothed, isRecovering: isRecovering,
+          isWindowLimited: isWindowLimited(flightBefore: flightBefore, now: now)))
     }
     if outstanding.needsForwardTSN { considerForwardTSN(now: now) } else { forwardTSNDue = false }
     if outstanding.isEmpty {
@@ -58,6 +59,14 @@ extension DataSender {
       retransmissionDeadline = now + roundTrip.timeout
     }
     if isProgress { scheduleProbe(now: now) }
+  }
+
+  /// Whether the congestion window was the limit during the last round trip: a window that was not used must not grow. With
+  /// a pace the window is rarely full at the moment when a SACK arrives.
+  private func isWindowLimited(flightBefore: Int, now: Instant) -> Bool {
+    if flightBefore + maximumFragment > congestion.window { return true }
+    guard let limitedAt = windowLimitedAt, let smoothed = roundTrip.smoothed else { return false }
+    return now - limitedAt <= smoothed
   }
 
   /// Marks what is lost by now, and answers it.

@@ -16,7 +16,14 @@ extension DataSender {
     }
     if outstanding.flightBytes == 0 || isProbeDue { return true }
     if outstanding.lostCount > 0, maySendFastRetransmit { return true }
-    guard outstanding.flightBytes < congestion.window, peerHasRoom else { return false }
+    guard outstanding.flightBytes < congestion.window else {
+      windowLimitedAt = now
+      return false
+    }
+    guard peerHasRoom else {
+      outstanding.packets.noteApplicationLimited(flightBytes: outstanding.flightBytes)
+      return false
+    }
     return pacer.admits(now: now, rate: pacingRate, packetSize: maximumFragment)
   }
 

@@ -37,6 +37,8 @@ package struct DataSender: ~Copyable {
   /// The next packet asks to be answered at once (RFC 7053), because a timer was already waited for.
   var wantsImmediateAnswer = false
   var latestRoundTrip: Interval?
+  /// When the congestion window last kept something from leaving.
+  var windowLimitedAt: Instant?
   var lastSentAt: Instant?
   var heardSinceTimeout = false
 

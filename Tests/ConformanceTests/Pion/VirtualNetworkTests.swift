@@ -23,6 +23,7 @@ import Wire
   func windowFull(ordered: Bool) throws {
     var small = SCTPConfiguration()
     small.receiveWindow = 100_000
+    small.maximumReceiveWindow = 100_000
     var world = Self.connected(b: small)
     world.b.releases = false
     var left = 1
