@@ -65,9 +65,12 @@ static inline long openssl_protected_overhead(const SSL *ssl) {
   return cipher != NULL && SSL_CIPHER_get_cipher_nid(cipher) == NID_chacha20_poly1305 ? 16 : 24;
 }
 
-// The largest datagram that OpenSSL writes, and with it the size of its buffer for outgoing records.
+// The largest datagram of a handshake, and the longest record, for which OpenSSL makes its buffer for outgoing ones.
+static inline int openssl_set_sizes(SSL *ssl, long datagram_byte_count, long record_byte_count) {
+  return SSL_set_mtu(ssl, datagram_byte_count) > 0 && SSL_set_max_send_fragment(ssl, record_byte_count) == 1;
+}
 static inline int openssl_set_datagram_size(SSL *ssl, long byte_count) {
-  return SSL_set_mtu(ssl, byte_count) > 0 && SSL_set_max_send_fragment(ssl, byte_count) == 1;
+  return openssl_set_sizes(ssl, byte_count, byte_count);
 }
 
 // Microseconds until the retransmission timer of DTLS runs out, or -1 when it does not run.

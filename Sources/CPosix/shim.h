@@ -29,6 +29,10 @@ enum {
   SWARM_UDP_GRO = 104,
   SWARM_SO_SNDBUFFORCE = 32,
   SWARM_SO_RCVBUFFORCE = 33,
+  SWARM_IP_MTU_DISCOVER = 10,
+  SWARM_IPV6_MTU_DISCOVER = 23,
+  SWARM_PMTUDISC_DONT = 0,   // of both families: the kernel cuts what is too long
+  SWARM_PMTUDISC_PROBE = 3,  // nobody cuts, and what the kernel believes about the path does not matter
 };
 
 // MARK: Batches of messages

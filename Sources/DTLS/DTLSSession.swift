@@ -41,7 +41,7 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
   }
 
   package let role: DTLSRole
-  private let maximumDatagramSize: Int
+  private let maximumRecordSize: Int
   private let ssl: OpaquePointer
   private let pipe: UnsafeMutablePointer<DatagramPipe>
   private var phase = Phase.idle
@@ -51,11 +51,15 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
 
   /// - Parameters:
   ///   - remoteFingerprints: as the peer's description announced them; the peer must match one.
-  ///   - maximumDatagramSize: the largest UDP payload to produce, 512 … 16,384.
+  ///   - maximumDatagramSize: the largest UDP payload of the handshake, 512 … 16,384.
+  ///   - maximumRecordSize: the largest that `seal` may produce, for a path that is known to carry more; not less.
   package init(
-    identity: DTLSIdentity, role: DTLSRole, remoteFingerprints: [Fingerprint], maximumDatagramSize: Int = 1200
+    identity: DTLSIdentity, role: DTLSRole, remoteFingerprints: [Fingerprint], maximumDatagramSize: Int = 1200,
+    maximumRecordSize: Int = 0
   ) throws(DTLSError) {
-    precondition((512...16_384).contains(maximumDatagramSize), "OpenSSL's fragments hold 512 to 16,384 bytes")
+    let maximumRecordSize = max(maximumDatagramSize, maximumRecordSize)
+    precondition(
+      maximumDatagramSize >= 512 && maximumRecordSize <= 16_384, "OpenSSL's fragments hold 512 to 16,384 bytes")
     guard !remoteFingerprints.isEmpty else { throw .noRemoteFingerprint }
     let shared = try SharedContext.result.get()
     openssl_clear_errors()
@@ -68,7 +72,7 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
     }
     guard unsafe SSL_use_certificate(ssl, identity.certificate) == 1,
       unsafe SSL_use_PrivateKey(ssl, identity.key) == 1,
-      unsafe openssl_set_datagram_size(ssl, maximumDatagramSize) == 1
+      unsafe openssl_set_sizes(ssl, maximumDatagramSize, maximumRecordSize) == 1
     else {
       unsafe SSL_free(ssl)
       unsafe Self.free(pipe)
@@ -79,7 +83,7 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
     case .server: unsafe SSL_set_accept_state(ssl)
     }
     self.role = role
-    self.maximumDatagramSize = maximumDatagramSize
+    self.maximumRecordSize = maximumRecordSize
     unsafe self.ssl = ssl
     unsafe self.pipe = pipe
   }
@@ -190,7 +194,7 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
   package mutating func seal(_ plaintext: RawSpan, into out: inout OutputRawSpan) throws(DTLSError) {
     guard isConnected else { throw .notConnected }
     // OpenSSL's buffer for a record was made for this size.
-    guard plaintext.byteCount + Self.recordOverhead <= maximumDatagramSize else { throw .plaintextTooLarge }
+    guard plaintext.byteCount + Self.recordOverhead <= maximumRecordSize else { throw .plaintextTooLarge }
     precondition(plaintext.byteCount > 0, "OpenSSL makes no empty records, and no packet of ours is empty")
     precondition(plaintext.byteCount + Self.recordOverhead <= out.freeCapacity, "the caller asks for room first")
     openssl_clear_errors()

@@ -36,8 +36,10 @@ private struct AssociationWorld: ~Copyable {
 
   init(seed: UInt64, flavour: UInt8) {
     var configuration = SCTPConfiguration()
+    configuration.offersZeroChecksum = false  // without DTLS nothing else finds a corrupted packet
     configuration.maximumPacketSize = flavour & 1 == 0 ? 1188 : 512
     configuration.receiveWindow = flavour & 2 == 0 ? 131_072 : 16_384
+    configuration.maximumReceiveWindow = 262_144
     configuration.sendBufferLimit = flavour & 4 == 0 ? 131_072 : 8_192
     configuration.maximumIncomingMessageSize = 16_384
     configuration.maximumOutgoingMessageSize = 16_384
@@ -262,7 +264,7 @@ private struct AssociationEnd: ~Copyable {
     let buffered = (0..<5 as Range<UInt16>).reduce(0) { $0 + association.bufferedAmount(stream: $1) }
     precondition(buffered == association.bufferedTotal, "the total is the sum over the streams")
     precondition(
-      association.heldBytes <= configuration.receiveWindow + configuration.maximumIncomingMessageSize,
+      association.heldBytes <= configuration.maximumReceiveWindow + configuration.maximumIncomingMessageSize,
       "what a peer can make us hold is bounded")
   }
 

@@ -129,7 +129,7 @@ private struct AssociationPair: ~Copyable {
       while left.pollEvent() != nil {}
       precondition(left.isConsistent, "counters are the sums they stand for")
       precondition(
-        left.heldBytes <= Self.configuration.receiveWindow + Self.configuration.maximumIncomingMessageSize,
+        left.heldBytes <= Self.configuration.maximumReceiveWindow + Self.configuration.maximumIncomingMessageSize,
         "what a peer can make us hold is bounded")
       guard let deadline = left.deadline else { return }
       now = max(now, deadline)
@@ -141,6 +141,7 @@ private struct AssociationPair: ~Copyable {
   private static let configuration: SCTPConfiguration = {
     var configuration = SCTPConfiguration()
     configuration.receiveWindow = 65_536
+    configuration.maximumReceiveWindow = 262_144
     configuration.maximumIncomingMessageSize = 65_536
     return configuration
   }()

@@ -52,6 +52,12 @@ extension UDPSocket {
       case EINVAL, EMSGSIZE:
         if end - next > 1 {
           refusedRun = RefusedRun(end: end, blamesSegmentation: -result == EINVAL)
+        } else if -result == EMSGSIZE {
+          // The device carries less: that explains a refused run.
+          refusedRun?.blamesSegmentation = false
+          // Every path carries so much (RFC 8200 §5); a device that does not, as some tunnels, has it cut.
+          if datagrams[next].range.count <= Self.alwaysCarried, allowFragmentation() { continue }
+          next = drop(next, because: EMSGSIZE)
         } else {
           next = drop(next, because: -result)
         }
@@ -62,6 +68,9 @@ extension UDPSocket {
     }
     return next
   }
+
+  /// IPv6's least MTU of 1,280 bytes without the headers of IPv6 and UDP.
+  private static let alwaysCarried = 1_232
 
   /// A run that was refused as a whole, and is being sent one by one.
   private struct RefusedRun {

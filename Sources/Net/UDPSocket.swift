@@ -18,6 +18,8 @@ package struct UDPSocketOptions: Hashable, Sendable {
   package var segmentsSends = true
   /// Whether the kernel may join what it receives (UDP_GRO).
   package var joinsReceives = true
+  /// Whether datagrams may be cut on their way. What is never cut tells its sender how much the path carries (RFC 8899).
+  package var fragments = false
 
   package init() {}
 }
@@ -58,6 +60,8 @@ package final class UDPSocket {
 
   /// Whether runs are still sent as one; turned off for good when the kernel or the device cannot.
   package internal(set) var segmentsSends: Bool
+  /// Whether datagrams may be cut on their way.
+  private var fragments: Bool
   /// Whether the kernel took UDP_GRO.
   package let joinsReceives: Bool
   /// The number of send calls that are answered as if the buffer were full. Loopback never fills a send buffer, so tests
@@ -77,6 +81,8 @@ package final class UDPSocket {
         // IPv4 has sockets of its own: without this, it would arrive here as mapped addresses.
         try Self.set(descriptor, Int32(IPPROTO_IPV6), Int32(IPV6_V6ONLY), 1, "setsockopt(IPV6_V6ONLY)")
       }
+      // Where the kernel does not know the option, datagrams are cut, and only the measuring of the path suffers.
+      if !options.fragments { _ = Self.setFragmentation(SWARM_PMTUDISC_PROBE, descriptor, family) }
       try Self.bind(descriptor, to: address)
       localAddress = try Self.boundAddress(of: descriptor)
     } catch {
@@ -85,6 +91,7 @@ package final class UDPSocket {
     }
     self.id = id
     self.descriptor = descriptor
+    fragments = options.fragments
     receiveBufferSize = Self.enlarge(
       descriptor, force: Int32(SWARM_SO_RCVBUFFORCE), SO_RCVBUF, to: options.receiveBufferSize)
     sendBufferSize = Self.enlarge(
@@ -158,6 +165,21 @@ package final class UDPSocket {
     unsafe withUnsafePointer(to: value) {
       unsafe setsockopt(descriptor, level, option, $0, socklen_t(MemoryLayout<Int32>.size)) == 0
     }
+  }
+
+  private static func setFragmentation(_ mode: Int, _ descriptor: Int32, _ family: Int32) -> Bool {
+    family == AF_INET
+      ? trySet(descriptor, Int32(IPPROTO_IP), Int32(SWARM_IP_MTU_DISCOVER), Int32(mode))
+      : trySet(descriptor, Int32(IPPROTO_IPV6), Int32(SWARM_IPV6_MTU_DISCOVER), Int32(mode))
+  }
+
+  /// From here on the kernel may cut datagrams.
+  ///
+  /// - Returns: whether that has changed.
+  func allowFragmentation() -> Bool {
+    guard !fragments else { return false }
+    fragments = true
+    return Self.setFragmentation(SWARM_PMTUDISC_DONT, descriptor, localAddress.ip.isV4 ? AF_INET : AF_INET6)
   }
 
   private static func set(

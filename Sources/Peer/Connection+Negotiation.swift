@@ -255,7 +255,8 @@ extension Connection {
     do {
       dtls = try DTLSSession(
         identity: identity, role: remote.localRole == .active ? .client : .server, remoteFingerprints: fingerprints,
-        maximumDatagramSize: configuration.maximumDatagramSize)
+        maximumDatagramSize: configuration.maximumDatagramSize,
+        maximumRecordSize: configuration.maximumProbedDatagramSize)
     } catch {
       throw .dtls(error)
     }

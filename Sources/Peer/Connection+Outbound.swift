@@ -57,7 +57,7 @@ extension Connection {
   /// - Returns: whether more remain for another batch.
   package mutating func pollTransmit(into batch: inout TransmitBatch, now: Instant) -> Bool {
     carryChannelControl(now: now)
-    let maximum = configuration.maximumDatagramSize
+    let maximum = max(configuration.maximumDatagramSize, configuration.maximumProbedDatagramSize)
     while batch.hasRoom(for: maximum) {
       let before = batch.byteCount
       guard transmitOne(into: &batch, maximum: maximum, now: now) else { return false }

@@ -17,8 +17,11 @@ package import Wire
 
 package struct Connection: ~Copyable {
   package struct Configuration: Sendable {
-    /// The largest UDP payload to send, in bytes.
+    /// The largest UDP payload to send before the path has shown that it carries more, in bytes.
     package var maximumDatagramSize = 1_200
+    /// The largest that is tried (RFC 8899): by default what an Ethernet carries over IPv4. Not more than
+    /// `maximumDatagramSize`: nothing is tried.
+    package var maximumProbedDatagramSize = 1_472
     package var ice = ICEConfiguration()
     package var sctp = SCTPConfiguration()
     package var channels = ChannelLimits()
@@ -88,6 +91,8 @@ package struct Connection: ~Copyable {
     sctpConfiguration = configuration.sctp
     // Chunks are padded to four bytes; a packet size that is not a multiple would never be reached.
     sctpConfiguration.maximumPacketSize = (configuration.maximumDatagramSize - DTLSSession.recordOverhead) & ~3
+    sctpConfiguration.maximumProbedPacketSize =
+      (configuration.maximumProbedDatagramSize - DTLSSession.recordOverhead) & ~3
     association = SCTPAssociation(configuration: sctpConfiguration, random: random.split())
     channels = ChannelTable(limits: configuration.channels)
     negotiation = NegotiationState(sessionID: random.next() >> 2)
@@ -141,12 +146,21 @@ package struct Connection: ~Copyable {
     while let event = dtls?.pollEvent() {
       switch event {
       case .connected:
+        limitProbes()
         association.connect(now: now)
         updateState()
       case .failed(let error): fail("DTLS: \(error)")
       case .closed: end(as: .closed)
       }
     }
+  }
+
+  /// An IPv6 header is longer than an IPv4 one by this much, so that less fits the same link.
+  private static let longerHeader = 20
+
+  private mutating func limitProbes() {
+    guard let route = ice.sendRoute, !route.remote.ip.isV4 else { return }
+    association.limitProbes(to: sctpConfiguration.maximumProbedPacketSize - Self.longerHeader)
   }
 
   mutating func handle(_ event: SCTPAssociation.Event) {

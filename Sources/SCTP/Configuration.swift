@@ -32,16 +32,24 @@ package struct SCTPConfiguration: Sendable {
   /// and chunks are padded to four bytes.
   package var maximumPacketSize = 1188
 
+  /// The longest packet that probes of the path may lead to (RFC 8899); `maximumPacketSize` then is where it begins, and
+  /// what every chunk fits. Not longer than that: no probes.
+  package var maximumProbedPacketSize = 0
+
   /// The longest message that is accepted; a longer one aborts the association. Announced as `max-message-size`.
   package var maximumIncomingMessageSize = 262_144
   /// The longest message that the peer has announced to accept (RFC 8841 §6); longer ones are refused.
   package var maximumOutgoingMessageSize = 262_144
 
-  /// The receiver window: how many bytes of messages, partial or not yet released, the peer may make us hold.
+  /// The receiver window at first: how many bytes of messages, partial or not yet released, the peer may make us hold.
   ///
-  /// Enough for 80 Mbit/s over 100 ms. Memory is bounded by this plus one message of `maximumIncomingMessageSize`,
+  /// Enough for 80 Mbit/s over 100 ms. Memory is bounded by the window plus one message of `maximumIncomingMessageSize`,
   /// which is granted to the chunks that close the oldest gap, so that a full window can never block itself.
   package var receiveWindow = 1 << 20
+
+  /// How far the window grows when it is what slows the peer down, and the owner consumes what comes: enough for
+  /// 1.3 Gbit/s over 100 ms. A peer alone cannot make us hold so much, but with messages that it interleaves.
+  package var maximumReceiveWindow = 16 << 20
 
   /// Bytes waiting for their first transmission beyond which `send` answers `.bufferFull`. One message is always
   /// taken when nothing waits.

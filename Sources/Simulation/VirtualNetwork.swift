@@ -13,6 +13,8 @@ package struct PathConditions: Sendable {
   /// These datagrams are held back by `reorderDelay` more, so that later ones overtake them.
   package var reorderingPerMille = 0
   package var reorderDelay = Interval.milliseconds(15)
+  /// Longer datagrams are lost: the MTU of a path that cuts nothing, without the headers of IP and UDP.
+  package var maximumDatagramSize = Int.max
   /// One bit of these datagrams is flipped.
   package var corruptionPerMille = 0
   /// How fast the link to each address is; 0: as fast as one likes.
@@ -66,7 +68,7 @@ package struct VirtualNetwork {
 
   package mutating func send(_ datagram: Datagram, now: Instant) {
     counters.sent += 1
-    if happens(conditions.lossPerMille) {
+    if datagram.bytes.count > conditions.maximumDatagramSize || happens(conditions.lossPerMille) {
       counters.lost += 1
       return
     }

@@ -36,8 +36,12 @@ public struct PeerConnectionConfiguration: Sendable {
   public var sendBufferLimit = 1 << 20
   /// How many received bytes may wait for the application before the peer is told to pause.
   public var receiveBufferLimit = 2 << 20
-  /// The largest UDP payload to send, in bytes. 1,200 passes on every path that IPv6 allows (RFC 8831 §5).
+  /// The largest UDP payload to send before the path is known to carry more, in bytes. 1,200 passes on every path that
+  /// IPv6 allows (RFC 8831 §5).
   public var maximumDatagramSize = 1_200
+  /// The largest UDP payload that is tried once the connection is up, and used if it arrives (RFC 8899); by default what
+  /// an Ethernet of 1,500 bytes carries. Not more than `maximumDatagramSize`: nothing is tried.
+  public var maximumProbedDatagramSize = 1_472
   /// Decides only what this side sends; the peer chooses for itself.
   public var congestionControl = CongestionControl.bbr
   public var logger = Logger(label: "webrtc")

@@ -68,6 +68,7 @@ public actor PeerConnection {
     self.configuration = configuration
     var machineConfiguration = Connection.Configuration()
     machineConfiguration.maximumDatagramSize = configuration.maximumDatagramSize
+    machineConfiguration.maximumProbedDatagramSize = configuration.maximumProbedDatagramSize
     machineConfiguration.sctp.maximumIncomingMessageSize = configuration.maximumMessageSize
     machineConfiguration.sctp.receiveWindow = configuration.receiveBufferLimit
     machineConfiguration.sctp.congestionControl = configuration.congestionControl.inSCTP

@@ -32,6 +32,8 @@ public struct PeerConnectionStatistics: Sendable, Hashable {
   public var messagesSent: UInt64
   public var messagesReceived: UInt64
   public var chunksRetransmitted: UInt64
+  /// How long an SCTP packet may be now, in bytes: what the path has shown that it carries.
+  public var packetSize: Int
   /// Bytes that SCTP may have in flight.
   public var congestionWindow: Int
 }
@@ -49,7 +51,8 @@ extension PeerConnection {
       bytesSent: counters.bytesSent, bytesReceived: counters.bytesReceived, datagramsSent: counters.datagramsSent,
       datagramsReceived: counters.datagramsReceived, datagramsDropped: counters.datagramsDropped,
       messagesSent: association.messagesSent, messagesReceived: association.messagesReceived,
-      chunksRetransmitted: association.chunksRetransmitted, congestionWindow: association.congestionWindow)
+      chunksRetransmitted: association.chunksRetransmitted, packetSize: association.packetSize,
+      congestionWindow: association.congestionWindow)
   }
 }
 

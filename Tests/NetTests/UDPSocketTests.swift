@@ -36,7 +36,7 @@ struct UDPSocketTests {
     // Two runs with a short end, single ones, a run that ends because a longer one follows, and the longest there is.
     let sizes =
       Array(repeating: 1_200, count: 100) + [700] + Array(repeating: 900, count: 20) + [4, 1_500, 33]
-      + Array(repeating: 64, count: 200) + [65, 65_507, 1_200]
+      + Array(repeating: 64, count: 200) + [65, 65_488, 1_200]
     #expect(sender.segmentsSends == setting.segments)
     #expect(receiver.joinsReceives == setting.joins)
 
@@ -101,6 +101,22 @@ struct UDPSocketTests {
     let received = try exchange([100, 65_520, 101], from: sender, to: receiver, expecting: 2)
     #expect(received.sizes == [100, 101])
     #expect(sender.statistics.droppedTooLarge == 1)
+  }
+
+  @Test("where the device carries less, what is too long is lost, whether in a run or not, and the rest arrives")
+  func deviceWithSmallMTU() throws {
+    let sender = try UDPSocket(id: SocketID(rawValue: 1), binding: SocketAddress(ip: .loopbackV6, port: 0))
+    let receiver = try UDPSocket(id: SocketID(rawValue: 2), binding: SocketAddress(ip: .loopbackV6, port: 0))
+    // The socket's own limit stands in for the device's.
+    let ipv6MTU: Int32 = 24
+    var mtu: Int32 = 1_280
+    let size = socklen_t(MemoryLayout<Int32>.size)
+    #expect(setsockopt(sender.descriptor, Int32(IPPROTO_IPV6), ipv6MTU, &mtu, size) == 0)
+    let sizes = [1_232] + Array(repeating: 1_300, count: 5) + [50, 1_300, 1_233, 1_232, 1_232]
+    let received = try exchange(sizes, from: sender, to: receiver, expecting: 4)
+    #expect(received.sizes == [1_232, 50, 1_232, 1_232])
+    #expect(sender.statistics.droppedTooLarge == 7)
+    #expect(sender.segmentsSends, "that says nothing about segmentation")
   }
 
   @Test("a full buffer stops a send where it is")

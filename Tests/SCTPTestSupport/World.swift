@@ -88,9 +88,10 @@ package struct World: ~Copyable {
     random = .seeded(state: seed)
   }
 
-  /// Both sides up, with nothing in flight.
+  /// Both sides up, with nothing in flight; with DATA, which most tests craft, where nothing else is asked for.
   package static func connected(
-    seed: UInt64 = 1, network: Network = .init(), a: SCTPConfiguration = .init(), b: SCTPConfiguration = .init()
+    seed: UInt64 = 1, network: Network = .init(), a: SCTPConfiguration = .notInterleaving,
+    b: SCTPConfiguration = .notInterleaving
   ) -> World {
     var world = World(seed: seed, a: a, b: b)
     world.a.association.connect(now: world.now)
@@ -203,4 +204,13 @@ extension OutgoingMessage {
 /// Bytes that differ along the way and from seed to seed.
 package func pattern(_ count: Int, _ seed: Int = 0) -> [UInt8] {
   (0..<count).map { UInt8(truncatingIfNeeded: ($0 &* 31) ^ ($0 >> 8) ^ (seed &* 7)) }
+}
+
+extension SCTPConfiguration {
+  /// Data travels in DATA, whatever the other side offers.
+  package static var notInterleaving: SCTPConfiguration {
+    var result = SCTPConfiguration()
+    result.offersInterleaving = false
+    return result
+  }
 }

@@ -23,6 +23,8 @@ import Wire
     network.duplicatePerMille = dice.next() % 50
     network.corruptPerMille = dice.next() % 50
     var configuration = SCTPConfiguration()
+    configuration.offersZeroChecksum = false  // nothing else finds the corruption here
+    configuration.offersInterleaving = seed % 4 < 2
     if seed % 3 == 0 { configuration.receiveWindow = 40_000 }
     if seed % 5 == 0 { configuration.sendBufferLimit = 8 << 20 }
     configuration.maximumInitRetransmits = 100  // the question here is not when to give up

@@ -85,6 +85,44 @@ private struct Conversation {
     #expect(try Conversation(seed: 1, conditions: PathConditions()).run() == .delivered(messages: 80))
   }
 
+  /// Chunks, DTLS and the batch all take what the probes have found; and a path that carries less later loses nothing.
+  @Test(arguments: [(1_500, 1_432), (1_472, 1_432), (1_440, 1_392), (1_252, 1_160), (1_200, 1_160)])
+  func growsToThePath(carried: Int, packetSize: Int) throws {
+    defer { virtual_clock_clear() }
+    var conditions = PathConditions()
+    conditions.maximumDatagramSize = carried
+    var peers = try TwoPeers(conditions: conditions, seed: 5) { virtual_clock_set($0.nanoseconds) }
+    try peers.negotiate()
+    let channel = try peers.offerer.openChannel(ChannelParameters(label: "long"), now: peers.now)
+    var received: [[UInt8]] = []
+    var isOpen = false
+    var sent = 0
+    var shrunkAt: Instant?
+    let payload = (0..<60_000).map { UInt8(truncatingIfNeeded: $0 &* 13) }
+    let isDone = { received.count == 200 }
+    let end = peers.now + .seconds(60)
+    while peers.now < end, !isDone() {
+      let isPending = peers.step { side, event in
+        if case .channelOpened = event { isOpen = true }
+        if side == .answerer, case .message(_, _, let payload) = event { received.append(payload) }
+      }
+      if received.count >= 60, shrunkAt == nil {
+        #expect(peers.offerer.association.statistics.packetSize == packetSize)
+        peers.network.conditions.maximumDatagramSize = 1_200
+        shrunkAt = peers.now
+      }
+      let now = peers.now
+      while isOpen, sent < 200 {
+        do { try peers.offerer.send(on: channel, isText: false, payload: payload, now: now) } catch { break }
+        sent += 1
+      }
+      if !isPending { break }
+    }
+    #expect(received.count == 200 && received.allSatisfy { $0 == payload })
+    #expect(peers.offerer.association.statistics.packetSize == 1_160)
+    #expect(try #require(shrunkAt) + .seconds(5) > peers.now)
+  }
+
   /// Messages of one byte that nobody reads cost more than their byte: the window counts their keeping.
   @Test func unreadSmallMessagesAreBounded() throws {
     defer { virtual_clock_clear() }

@@ -11,6 +11,7 @@ extension SCTPAssociation {
     guard state == .closed, !isTerminated else { return }
     localTag = makeTag()
     localInitialTSN = TSN(rawValue: UInt32(truncatingIfNeeded: random.next()))
+    acceptsZeroChecksum = offered.contains(.zeroChecksum)
     state = .cookieWait
     initiationRetransmits = 0
     sendInitiation(now: now)
@@ -35,7 +36,36 @@ extension SCTPAssociation {
     guard initiationTimer.expire(now: now) else { return }
     initiationRetransmits += 1
     guard initiationRetransmits <= configuration.maximumInitRetransmits else { return close(.connectTimedOut) }
+    if state == .cookieWait, initiationRetransmits >= Self.initsWithAllExtensions { offerLess() }
     initiationDue = true
+  }
+
+  /// An INIT is sent so often before one follows that offers less: some peers drop, or refuse with an ABORT, an INIT with
+  /// a parameter they do not know, where RFC 9260 §3.2.1 has them skip it.
+  static var initsWithAllExtensions: Int { 2 }
+
+  /// The ABORT of a peer that may only have choked on what our INIT offers: it is asked once more, with less.
+  ///
+  /// - Returns: whether there was less to offer.
+  mutating func retryAfterAbort(now: Instant) -> Bool {
+    guard state == .cookieWait, initiationRetransmits < configuration.maximumInitRetransmits, offerLess() else {
+      return false
+    }
+    initiationRetransmits += 1
+    sendInitiation(now: now)
+    return true
+  }
+
+  /// From here on only what every peer understands, under a new tag: an answer to the INIT that offered more, even a
+  /// late one, is then taken for what it is by the rules for tags (§8.5.1).
+  @discardableResult
+  private mutating func offerLess() -> Bool {
+    guard offered != .basic else { return false }
+    offered = .basic
+    formerTag = localTag
+    localTag = makeTag()
+    acceptsZeroChecksum = false
+    return true
   }
 
   /// A tag is never 0 (§5.3.1).
@@ -46,12 +76,11 @@ extension SCTPAssociation {
     }
   }
 
-  func ownInit(type: UInt8, tag: UInt32, tsn: TSN, streams: UInt16) -> InitChunk {
+  func ownInit(tag: UInt32, tsn: TSN, streams: UInt16, extensions: Extensions) -> InitChunk {
     var chunk = InitChunk(
       initiateTag: tag, receiverWindow: UInt32(clamping: configuration.receiveWindow), outboundStreams: streams,
       inboundStreams: configuration.inboundStreams, initialTSN: tsn)
-    chunk.supportsForwardTSN = true
-    chunk.supportsReconfig = true
+    chunk.extensions = extensions
     return chunk
   }
 
@@ -76,27 +105,30 @@ extension SCTPAssociation {
       return reply(tag: peer.initiateTag, ErrorCause.unresolvableAddress.chunk(type: ChunkType.abort))
     }
     let cookie: StateCookie
+    let common = peer.extensions.intersection(offered)
     switch state {
     case .closed:
       // Nothing is kept for an INIT: the cookie holds it all (§5.1 B).
       let tsn = TSN(rawValue: UInt32(truncatingIfNeeded: random.next()))
       cookie = StateCookie(
-        createdAt: now, localTag: makeTag(), localInitialTSN: tsn, peer: peer, localTieTag: 0, peerTieTag: 0)
+        createdAt: now, localTag: makeTag(), localInitialTSN: tsn, peer: peer, extensions: common,
+        localTieTag: 0, peerTieTag: 0)
     case .cookieWait, .cookieEchoed:
       // §5.2.1: with the tag and TSN of our own INIT.
       cookie = StateCookie(
-        createdAt: now, localTag: localTag, localInitialTSN: localInitialTSN, peer: peer, localTieTag: 0,
-        peerTieTag: 0)
+        createdAt: now, localTag: localTag, localInitialTSN: localInitialTSN, peer: peer, extensions: common,
+        localTieTag: 0, peerTieTag: 0)
     default:
       // §5.2.2: the association lives on untouched; the tie tags let a restart be told from a duplicate.
       let tsn = TSN(rawValue: UInt32(truncatingIfNeeded: random.next()))
       cookie = StateCookie(
-        createdAt: now, localTag: makeTag(), localInitialTSN: tsn, peer: peer, localTieTag: localTag,
-        peerTieTag: peerTag)
+        createdAt: now, localTag: makeTag(), localInitialTSN: tsn, peer: peer, extensions: common,
+        localTieTag: localTag, peerTieTag: peerTag)
     }
+    // Beyond the basic, only what the peer has offered itself: a peer that does not know it might choke on it.
     var answer = ownInit(
-      type: ChunkType.initiationAck, tag: cookie.localTag, tsn: cookie.localInitialTSN,
-      streams: min(configuration.outboundStreams, peer.inboundStreams))
+      tag: cookie.localTag, tsn: cookie.localInitialTSN,
+      streams: min(configuration.outboundStreams, peer.inboundStreams), extensions: common.union(.basic))
     answer.cookie = cookie.seal(key: cookieKey)
     let bytes = collectBytes(capacity: configuration.maximumPacketSize - PacketHeader.byteCount) { out in
       answer.write(type: ChunkType.initiationAck, reporting: peer.unrecognized, into: &out)
@@ -143,35 +175,38 @@ extension SCTPAssociation {
     }
     adopt(
       peerInitialTSN: peer.initialTSN, window: peer.receiverWindow, inboundStreams: peer.inboundStreams,
-      supportsForwardTSN: peer.supportsForwardTSN, supportsReconfig: peer.supportsReconfig)
+      extensions: peer.extensions.intersection(offered))
     state = .cookieEchoed
     sendInitiation(now: now)
   }
 
   /// Takes over what the peer has told about itself, from its INIT-ACK or from the cookie we made of its INIT.
   private mutating func adopt(
-    peerInitialTSN: TSN, window: UInt32, inboundStreams: UInt16, supportsForwardTSN: Bool, supportsReconfig: Bool
+    peerInitialTSN: TSN, window: UInt32, inboundStreams: UInt16, extensions: Extensions
   ) {
     outboundStreams = min(configuration.outboundStreams, inboundStreams)
-    peerSupportsForwardTSN = supportsForwardTSN
-    peerSupportsReconfig = supportsReconfig
-    sender.start(initialTSN: localInitialTSN, peerWindow: Int(window), mayAbandon: supportsForwardTSN)
+    agreed = extensions
+    sender.start(
+      initialTSN: localInitialTSN, peerWindow: Int(window), mayAbandon: peerSupportsForwardTSN,
+      interleaves: peerSupportsInterleaving)
     receiver = DataReceiver(
       initialTSN: peerInitialTSN, window: configuration.receiveWindow,
-      maximumMessageSize: configuration.maximumIncomingMessageSize)
+      maximumWindow: configuration.maximumReceiveWindow, maximumMessageSize: configuration.maximumIncomingMessageSize)
     let waiting = reset.waiting
     reset = StreamReset(localInitialTSN: localInitialTSN, peerInitialTSN: peerInitialTSN)
     reset.waiting = waiting
   }
 
   private mutating func adopt(_ cookie: StateCookie) {
+    // What the INIT-ACK with this cookie announced, or our own INIT under the same tag.
+    acceptsZeroChecksum =
+      cookie.extensions.contains(.zeroChecksum) || acceptsZeroChecksum && cookie.localTag == localTag
     localTag = cookie.localTag
     peerTag = cookie.peerTag
     localInitialTSN = cookie.localInitialTSN
     adopt(
       peerInitialTSN: cookie.peerInitialTSN, window: cookie.peerReceiverWindow,
-      inboundStreams: cookie.peerInboundStreams, supportsForwardTSN: cookie.supportsForwardTSN,
-      supportsReconfig: cookie.supportsReconfig)
+      inboundStreams: cookie.peerInboundStreams, extensions: cookie.extensions)
   }
 
   private mutating func establish(now: Instant) {
@@ -181,6 +216,7 @@ extension SCTPAssociation {
     cookieToEcho = []
     errorCount = 0
     heartbeat.start(now: now, interval: configuration.heartbeatInterval)
+    pathMTU.start(now: now, patience: probePatience)
     if outboundStreams < configuration.outboundStreams { sender.queue.dropMessages(fromStream: outboundStreams) }
     events.append(.established)
     if !reset.waiting.isEmpty { startReset(now: now) }
@@ -213,6 +249,10 @@ extension SCTPAssociation {
       adopt(cookie)
       establish(now: now)
     case (.cookieWait, true, _), (.cookieEchoed, true, false):  // B: both connected at the same time
+      adopt(cookie)
+      establish(now: now)
+    case (.cookieWait, false, _) where cookie.localTag == formerTag && formerTag != 0:
+      // The same, under the tag that we had while we offered more; our INIT that offers less has led to nothing yet.
       adopt(cookie)
       establish(now: now)
     case (.cookieEchoed, true, true):  // D, with our own COOKIE-ECHO still on its way
@@ -255,6 +295,7 @@ extension SCTPAssociation {
     shutdownDue = false
     errorCount = 0
     heartbeat.start(now: now, interval: configuration.heartbeatInterval)
+    pathMTU.start(now: now, patience: probePatience)
     if outboundStreams < configuration.outboundStreams { sender.queue.dropMessages(fromStream: outboundStreams) }
     events.append(.restarted)
     // Our user has asked for the end; that the peer begins anew does not change it.

@@ -14,7 +14,10 @@ extension SCTPAssociation {
 
   private mutating func handlePacket(_ packet: RawSpan, now: Instant) throws(Malformed) {
     let header = try PacketHeader(packet)
-    guard PacketChecksum.isCorrect(packet) else { throw .badChecksum }
+    // RFC 9653 §5.3: a checksum that is not zero must be right all the same.
+    guard acceptsZeroChecksum && PacketChecksum.isAbsent(packet) || PacketChecksum.isCorrect(packet) else {
+      throw .badChecksum
+    }
     guard header.sourcePort == configuration.destinationPort, header.destinationPort == configuration.sourcePort else {
       throw .badValue
     }
@@ -124,16 +127,17 @@ extension SCTPAssociation {
     _ chunk: borrowing Chunk, _ context: inout PacketContext, now: Instant
   ) throws(Malformed) {
     switch chunk.type {
-    case ChunkType.data: try handleData(chunk, &context, now: now)
+    case ChunkType.data: try handleData(chunk, &context)
     case ChunkType.sack: try handleSack(chunk, now: now)
-    case ChunkType.forwardTSN: try handleForwardTSN(chunk, &context, now: now)
+    case ChunkType.interleavedData: try handleInterleavedData(chunk, &context)
+    case ChunkType.forwardTSN, ChunkType.interleavedForwardTSN: try handleForwardTSN(chunk, &context)
     case ChunkType.initiation: try handleInit(chunk, now: now)
     case ChunkType.initiationAck: try handleInitAck(chunk, now: now)
     case ChunkType.cookieEcho: handleCookieEcho(chunk, &context, now: now)
     case ChunkType.cookieAck: handleCookieAck(now: now)
     case ChunkType.heartbeat: handleHeartbeat(chunk)
     case ChunkType.heartbeatAck: handleHeartbeatAck(chunk, now: now)
-    case ChunkType.abort: handleAbort(chunk, &context)
+    case ChunkType.abort: handleAbort(chunk, &context, now: now)
     case ChunkType.error: try handleError(chunk, now: now)
     case ChunkType.shutdown: try handleShutdown(chunk, now: now)
     case ChunkType.shutdownAck: handleShutdownAck(&context)
@@ -166,27 +170,56 @@ extension SCTPAssociation {
     }
   }
 
-  private mutating func handleData(
-    _ chunk: borrowing Chunk, _ context: inout PacketContext, now: Instant
-  ) throws(Malformed) {
-    guard takesData else { return }
+  private mutating func handleData(_ chunk: borrowing Chunk, _ context: inout PacketContext) throws(Malformed) {
+    guard takesData, isAgreed(interleaved: false) else { return }
     let header = try DataHeader(chunk)
     let payload = DataHeader.userData(of: chunk)
+    guard accepts(payload, tsn: header.tsn, &context) else { return }
+    conclude(
+      isKnown(header.stream) ? receiver.handle(header, payload) : refuse(header.stream, header.tsn, &context))
+  }
+
+  private mutating func handleInterleavedData(
+    _ chunk: borrowing Chunk, _ context: inout PacketContext
+  ) throws(Malformed) {
+    guard takesData, isAgreed(interleaved: true) else { return }
+    let header = try InterleavedDataHeader(chunk)
+    let payload = InterleavedDataHeader.userData(of: chunk)
+    guard accepts(payload, tsn: header.tsn, &context) else { return }
+    conclude(
+      isKnown(header.stream) ? receiver.handle(header, payload) : refuse(header.stream, header.tsn, &context))
+  }
+
+  /// RFC 8260 §2.2.1: either kind of data is used, never both; the other one ends the association.
+  private mutating func isAgreed(interleaved: Bool) -> Bool {
+    if interleaved == peerSupportsInterleaving { return true }
+    abortForViolation(interleaved ? "I-DATA without agreement" : "DATA in spite of I-DATA")
+    return false
+  }
+
+  private mutating func accepts(_ payload: RawSpan, tsn: TSN, _ context: inout PacketContext) -> Bool {
     guard payload.byteCount > 0 else {
-      return abort(.noUserData(header.tsn), reason: .protocolViolation("DATA without user data"))
+      abort(.noUserData(tsn), reason: .protocolViolation("DATA without user data"))
+      return false
     }
     counters.chunksReceived += 1
     context.carriedData = true
-    let outcome: DataReceiver.Outcome
-    if header.stream < configuration.inboundStreams {
-      outcome = receiver.handle(header, payload)
-    } else {
-      outcome = receiver.acknowledgeOnly(header.tsn)
-      if outcome == .taken, context.reports < PacketContext.maximumReports {
-        context.reports += 1
-        enqueueControl(ErrorCause.invalidStream(header.stream).chunk(type: ChunkType.error))
-      }
+    return true
+  }
+
+  private func isKnown(_ stream: UInt16) -> Bool { stream < configuration.inboundStreams }
+
+  /// §6.5: data on a stream that does not exist is acknowledged, reported, and dropped.
+  private mutating func refuse(_ stream: UInt16, _ tsn: TSN, _ context: inout PacketContext) -> DataReceiver.Outcome {
+    let outcome = receiver.acknowledgeOnly(tsn)
+    if outcome == .taken, context.reports < PacketContext.maximumReports {
+      context.reports += 1
+      enqueueControl(ErrorCause.invalidStream(stream).chunk(type: ChunkType.error))
     }
+    return outcome
+  }
+
+  private mutating func conclude(_ outcome: DataReceiver.Outcome) {
     switch outcome {
     case .taken: break
     case .duplicate: counters.chunksDuplicated += 1
@@ -196,7 +229,8 @@ extension SCTPAssociation {
   }
 
   private mutating func endOfDataPacket(now: Instant) {
-    receiver.endOfPacket(now: now, delay: configuration.acknowledgementDelay)
+    receiver.endOfPacket(
+      now: now, delay: configuration.acknowledgementDelay, roundTrip: sender.roundTrip.smoothed)
     performDeferredReset()
     // §9.2: data that comes after our SHUTDOWN is answered by another.
     if state == .shutdownSent {
@@ -207,13 +241,17 @@ extension SCTPAssociation {
   }
 
   private mutating func handleForwardTSN(
-    _ chunk: borrowing Chunk, _ context: inout PacketContext, now: Instant
+    _ chunk: borrowing Chunk, _ context: inout PacketContext
   ) throws(Malformed) {
     guard takesData else { return }
+    let isInterleaved = chunk.type == ChunkType.interleavedForwardTSN
+    guard isAgreed(interleaved: isInterleaved) else { return }
     // RFC 3758 §3.3.1: never agreed on, so it is a chunk of an unknown type.
     guard peerSupportsForwardTSN else { return handleUnknown(chunk, &context) }
-    let forward = try ForwardTSNChunk(chunk)
-    switch receiver.handle(forward) {
+    let outcome =
+      isInterleaved
+      ? receiver.handle(try InterleavedForwardTSNChunk(chunk)) : receiver.handle(try ForwardTSNChunk(chunk))
+    switch outcome {
     case .violation(let violation): abortForViolation(violation.description)
     case .refused: counters.chunksRefused += 1
     case .taken, .duplicate: context.carriedData = true
@@ -231,6 +269,7 @@ extension SCTPAssociation {
     }
     let sack = try SackChunk(chunk)
     guard let isProgress = sender.handle(sack, now: now) else { throw .badValue }
+    noteLosses(now: now)
     if isProgress { errorCount = 0 }
     advanceAfterAcknowledgement(now: now)
   }
@@ -243,13 +282,14 @@ extension SCTPAssociation {
 
   // MARK: Small chunks
 
-  private mutating func handleAbort(_ chunk: borrowing Chunk, _ context: inout PacketContext) {
+  private mutating func handleAbort(_ chunk: borrowing Chunk, _ context: inout PacketContext, now: Instant) {
+    context.isOver = true
+    if retryAfterAbort(now: now) { return }
     var causes = ParameterReader(chunk.value)
     // An ABORT counts even when its causes cannot be read.
     var code: UInt16?
     do throws(Malformed) { code = try causes.next()?.type } catch { code = nil }
     close(.abortedByPeer(cause: code))
-    context.isOver = true
   }
 
   private mutating func handleError(_ chunk: borrowing Chunk, now: Instant) throws(Malformed) {

@@ -6,16 +6,16 @@ import DequeModule
 package import Wire
 
 extension SCTPAssociation {
-  /// Writes one packet of at most `maximumPacketSize` bytes, with its checksum, behind what the buffer already holds.
+  /// Writes one packet of at most `largestPacket` bytes, with its checksum, behind what the buffer already holds.
   ///
   /// - Returns: whether a packet was written.
   package mutating func pollTransmit(into out: inout OutputRawSpan, now: Instant) -> Bool {
-    guard out.freeCapacity >= configuration.maximumPacketSize else { return false }
+    guard out.freeCapacity >= largestPacket else { return false }
     let start = out.byteCount
     if let next = replies.popFirst() {
       writeHeader(tag: next.tag, into: &out)
       out.writeBytes(next.chunk)
-      finishPacket(at: start, into: &out)
+      finishPacket(at: start, checksummed: true, into: &out)
       return true
     }
     switch state {
@@ -25,7 +25,7 @@ extension SCTPAssociation {
       initiationDue = false
       writeHeader(tag: 0, into: &out)
       ownInit(
-        type: ChunkType.initiation, tag: localTag, tsn: localInitialTSN, streams: configuration.outboundStreams
+        tag: localTag, tsn: localInitialTSN, streams: configuration.outboundStreams, extensions: offered
       ).write(type: ChunkType.initiation, into: &out)
     case .cookieEchoed:
       guard initiationDue else { return false }
@@ -35,10 +35,14 @@ extension SCTPAssociation {
       out.writeBytes(cookieToEcho)
       ChunkHeader.finish(chunkAt: cookie, into: &out)
       writeControl(limit: start + configuration.maximumPacketSize, into: &out)
+    case .established where pathMTU.hasProbeDue && !cookieAckDue:
+      guard let probe = pathMTU.pollProbe(random: &random) else { return false }
+      writeHeader(tag: peerTag, into: &out)
+      writeProbe(probe, into: &out, now: now)
     default:
       guard hasSomethingDue(now: now) else { return false }
       writeHeader(tag: peerTag, into: &out)
-      writeChunks(limit: start + configuration.maximumPacketSize, into: &out, now: now)
+      writeChunks(limit: start + packetSize, into: &out, now: now)
       guard out.byteCount > start + PacketHeader.byteCount else {
         // All data that was due has just expired; that may be what something else waited for.
         out.removeLast(PacketHeader.byteCount)
@@ -49,9 +53,14 @@ extension SCTPAssociation {
         return false
       }
     }
-    finishPacket(at: start, into: &out)
+    // RFC 9653 §5.2: INIT, COOKIE-ECHO and what answers strays carry the checksum in any case.
+    let isUp = state != .cookieWait && state != .cookieEchoed
+    finishPacket(at: start, checksummed: !(isUp && agreed.contains(.zeroChecksum)), into: &out)
     return true
   }
+
+  /// The longest packet that is ever written, probes included.
+  package var largestPacket: Int { max(configuration.maximumPacketSize, configuration.maximumProbedPacketSize) }
 
   private mutating func hasSomethingDue(now: Instant) -> Bool {
     if receiver.mustAcknowledge || cookieAckDue || shutdownDue || heartbeat.isDue || !control.isEmpty { return true }
@@ -84,7 +93,7 @@ extension SCTPAssociation {
     if sender.isForwardTSNDue { sender.writeForwardTSN(room: limit - out.byteCount, into: &out, now: now) }
     if heartbeat.isDue, out.byteCount + Self.heartbeatByteCount <= limit {
       heartbeat.isDue = false
-      writeHeartbeat(into: &out, now: now)
+      if let nonce = heartbeat.nonce { writeHeartbeat(nonce: nonce, into: &out, now: now) }
     }
     if shutdownDue, out.byteCount + 2 * ChunkHeader.byteCount <= limit {
       shutdownDue = false
@@ -119,8 +128,8 @@ extension SCTPAssociation {
     ).write(into: &out)
   }
 
-  private mutating func finishPacket(at start: Int, into out: inout OutputRawSpan) {
-    PacketChecksum.patch(&out, packetAt: start)
+  private mutating func finishPacket(at start: Int, checksummed: Bool, into out: inout OutputRawSpan) {
+    if checksummed { PacketChecksum.patch(&out, packetAt: start) }
     counters.packetsSent += 1
     counters.bytesSent += UInt64(out.byteCount - start)
   }

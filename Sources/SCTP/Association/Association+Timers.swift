@@ -23,6 +23,7 @@ extension SCTPAssociation {
   package var deadline: Instant? {
     var result = earliest(sender.deadline, receiver.deadline)
     result = earliest(result, heartbeat.deadline)
+    result = earliest(result, pathMTU.deadline)
     result = earliest(result, reset.request?.timer.deadline)
     result = earliest(result, initiationTimer.deadline)
     result = earliest(result, shutdownTimer.deadline)
@@ -34,8 +35,12 @@ extension SCTPAssociation {
     handleInitiationTimeout(now: now)
     switch sender.handleTimeout(now: now) {
     case .none, .probe: break
-    case .counts: countError()
+    case .counts:
+      pathMTU.noteTimeout(now: now, patience: probePatience)
+      countError()
     }
+    noteLosses(now: now)
+    pathMTU.handleTimeout(now: now, patience: probePatience)
     receiver.handleTimeout(now: now)
     if reset.request != nil { handleReconfigTimeout(now: now) }
     handleShutdownTimeout(now: now)
@@ -75,8 +80,7 @@ extension SCTPAssociation {
   }
 
   /// The question, with a nonce that only we know: a forged answer proves nothing.
-  mutating func writeHeartbeat(into out: inout OutputRawSpan, now: Instant) {
-    guard let nonce = heartbeat.nonce else { return }
+  func writeHeartbeat(nonce: UInt64, into out: inout OutputRawSpan, now: Instant) {
     out.writeUInt32(UInt32(ChunkType.heartbeat) << 24 | UInt32(Self.heartbeatByteCount))
     out.writeUInt32(UInt32(ParameterType.heartbeatInfo) << 16 | UInt32(Self.heartbeatByteCount - 4))
     out.writeUInt64(nonce)
@@ -100,9 +104,11 @@ extension SCTPAssociation {
   }
 
   mutating func handleHeartbeatAck(_ chunk: borrowing Chunk, now: Instant) {
-    guard chunk.whole.byteCount >= Self.heartbeatByteCount, let nonce = heartbeat.nonce else { return }
+    guard chunk.whole.byteCount >= Self.heartbeatByteCount else { return }
     let value = chunk.value
-    guard UInt64(value.uint32(at: 4)) << 32 | UInt64(value.uint32(at: 8)) == nonce else { return }
+    let nonce = UInt64(value.uint32(at: 4)) << 32 | UInt64(value.uint32(at: 8))
+    if pathMTU.handleAnswer(nonce: nonce, now: now) { return }
+    guard nonce == heartbeat.nonce else { return }
     let sentAt = Instant(
       nanoseconds: Int64(bitPattern: UInt64(value.uint32(at: 12)) << 32 | UInt64(value.uint32(at: 16))))
     heartbeat.nonce = nil

@@ -32,14 +32,25 @@ package struct SCTPAssociation: ~Copyable {
   var localInitialTSN = TSN(rawValue: 0)
   let cookieKey: [UInt8]
   var outboundStreams: UInt16
-  var peerSupportsForwardTSN = false
-  var peerSupportsReconfig = false
+  /// What both sides have offered.
+  var agreed: Extensions = []
+  /// Messages may be given up, by FORWARD-TSN or with interleaving by I-FORWARD-TSN.
+  var peerSupportsForwardTSN: Bool { agreed.allowsAbandoning }
+  var peerSupportsReconfig: Bool { agreed.contains(.reconfig) }
+  /// Both sides have offered I-DATA: all data travels in it, in both directions (RFC 8260 §2.2.1).
+  package var peerSupportsInterleaving: Bool { agreed.contains(.interleaving) }
 
   var sender: DataSender
   var receiver: DataReceiver
   var reset: StreamReset
 
   // Handshake.
+  /// What our INIT offers. It never changes under one tag, so that an answer says by its tag what it answers.
+  var offered: Extensions
+  /// The tag under which everything was offered, before the peer seemed to choke on that; else 0.
+  var formerTag: UInt32 = 0
+  /// We have announced that a checksum of zero will do: the peer may send it whether or not it accepts it too.
+  var acceptsZeroChecksum = false
   var initiationTimer: RetransmitTimer
   var initiationRetransmits = 0
   var initiationDue = false
@@ -55,6 +66,10 @@ package struct SCTPAssociation: ~Copyable {
   // Failure detection (§8).
   var errorCount = 0
   var heartbeat = Heartbeat()
+
+  var pathMTU: PathMTU
+  /// How many losses of the sender's `pathMTU` knows of.
+  var lossesNoted: UInt64 = 0
 
   // Shutdown.
   var shutdownTimer: RetransmitTimer
@@ -75,10 +90,12 @@ package struct SCTPAssociation: ~Copyable {
     self.random = random
     cookieKey = self.random.bytes(StateCookie.keyByteCount)
     outboundStreams = configuration.outboundStreams
+    offered = configuration.extensions
+    pathMTU = PathMTU(base: configuration.maximumPacketSize, ceiling: configuration.maximumProbedPacketSize)
     sender = DataSender(configuration, random: self.random.split())
     receiver = DataReceiver(
       initialTSN: TSN(rawValue: 0), window: configuration.receiveWindow,
-      maximumMessageSize: configuration.maximumIncomingMessageSize)
+      maximumWindow: configuration.maximumReceiveWindow, maximumMessageSize: configuration.maximumIncomingMessageSize)
     reset = StreamReset(localInitialTSN: TSN(rawValue: 0), peerInitialTSN: TSN(rawValue: 0))
     initiationTimer = RetransmitTimer(initial: configuration.initialRTO, ceiling: configuration.maximumBackoff)
     shutdownTimer = RetransmitTimer(initial: configuration.initialRTO, ceiling: configuration.maximumBackoff)
@@ -110,7 +127,7 @@ package struct SCTPAssociation: ~Copyable {
 
   /// The application has consumed this many bytes of polled messages: the window opens.
   package mutating func releaseReceived(_ byteCount: Int, now: Instant) {
-    receiver.release(byteCount)
+    receiver.release(byteCount, now: now)
   }
 
   // MARK: Out
@@ -154,6 +171,7 @@ package struct SCTPAssociation: ~Copyable {
     result.peerReceiverWindow = sender.peerWindow
     result.smoothedRoundTrip = sender.roundTrip.smoothed
     result.retransmissionTimeout = sender.roundTrip.timeout
+    result.packetSize = pathMTU.size
     return result
   }
 
@@ -171,7 +189,7 @@ package struct SCTPAssociation: ~Copyable {
   /// Whether every counter is the sum that it stands for.
   package var isConsistent: Bool {
     sender.outstanding.isConsistent() && sender.queue.isConsistent()
-      && receiver.reassembly.heldBytes == receiver.reassembly.countHeldBytes()
+      && receiver.reassembly.isConsistent
   }
 
   // MARK: Ending
@@ -188,6 +206,7 @@ package struct SCTPAssociation: ~Copyable {
     shutdownDue = false
     cookieAckDue = false
     heartbeat = Heartbeat()
+    pathMTU.stop()
     reset.request = nil
     reset.waiting = []
     control.removeAll()

@@ -59,6 +59,8 @@ package struct SCTPStatistics: Sendable, Hashable {
   package var peerReceiverWindow = 0
   package var smoothedRoundTrip: Interval?
   package var retransmissionTimeout = Interval.zero
+  /// How long a packet may be now.
+  package var packetSize = 0
 }
 
 extension SCTPAssociation {

@@ -15,8 +15,8 @@ package struct StateCookie: Equatable, Sendable {
   package var peerReceiverWindow: UInt32
   package var peerOutboundStreams: UInt16
   package var peerInboundStreams: UInt16
-  package var supportsForwardTSN: Bool
-  package var supportsReconfig: Bool
+  /// What the peer has offered and our INIT-ACK has not refused.
+  package var extensions: Extensions
   /// The tags of the association that existed when the cookie was made, else zero (§5.2.2).
   package var localTieTag: UInt32
   package var peerTieTag: UInt32
@@ -36,7 +36,7 @@ package struct StateCookie: Equatable, Sendable {
       out.writeUInt32(peerReceiverWindow)
       out.writeUInt16(peerOutboundStreams)
       out.writeUInt16(peerInboundStreams)
-      out.writeUInt32((supportsForwardTSN ? 1 : 0) | (supportsReconfig ? 2 : 0))
+      out.writeUInt32(UInt32(extensions.rawValue))
       out.writeUInt32(localTieTag)
       out.writeUInt32(peerTieTag)
       out.writeUInt32(0)
@@ -59,15 +59,14 @@ package struct StateCookie: Equatable, Sendable {
     peerReceiverWindow = body.uint32(at: 24)
     peerOutboundStreams = body.uint16(at: 28)
     peerInboundStreams = body.uint16(at: 30)
-    supportsForwardTSN = body.uint32(at: 32) & 1 != 0
-    supportsReconfig = body.uint32(at: 32) & 2 != 0
+    extensions = Extensions(rawValue: body.byte(at: 35))
     localTieTag = body.uint32(at: 36)
     peerTieTag = body.uint32(at: 40)
   }
 
   package init(
-    createdAt: Instant, localTag: UInt32, localInitialTSN: TSN, peer: InitChunk, localTieTag: UInt32,
-    peerTieTag: UInt32
+    createdAt: Instant, localTag: UInt32, localInitialTSN: TSN, peer: InitChunk, extensions: Extensions,
+    localTieTag: UInt32, peerTieTag: UInt32
   ) {
     self.createdAt = createdAt
     self.localTag = localTag
@@ -77,8 +76,7 @@ package struct StateCookie: Equatable, Sendable {
     peerReceiverWindow = peer.receiverWindow
     peerOutboundStreams = peer.outboundStreams
     peerInboundStreams = peer.inboundStreams
-    supportsForwardTSN = peer.supportsForwardTSN
-    supportsReconfig = peer.supportsReconfig
+    self.extensions = extensions
     self.localTieTag = localTieTag
     self.peerTieTag = peerTieTag
   }

@@ -23,6 +23,8 @@ package enum ChunkType {
   package static let shutdownComplete: UInt8 = 14
   package static let interleavedData: UInt8 = 64
   package static let reconfig: UInt8 = 130
+  /// PAD (RFC 4820 §3): skipped by those that do not know it, as by us.
+  package static let padding: UInt8 = 132
   package static let forwardTSN: UInt8 = 192
   package static let interleavedForwardTSN: UInt8 = 194
 }

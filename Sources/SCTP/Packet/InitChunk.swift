@@ -16,10 +16,9 @@ package struct InitChunk: Equatable, Sendable {
   package var inboundStreams: UInt16
   package var initialTSN: TSN
 
-  /// FORWARD-TSN may be sent (RFC 3758 §3.3.1).
-  package var supportsForwardTSN = false
-  /// RE-CONFIG may be sent (RFC 6525 §5.1).
-  package var supportsReconfig = false
+  package var extensions: Extensions = []
+  package var supportsForwardTSN: Bool { extensions.contains(.forwardTSN) }
+  package var supportsReconfig: Bool { extensions.contains(.reconfig) }
   /// In an INIT-ACK: the cookie to echo.
   package var cookie: [UInt8]?
   /// It asks us to look an address up (RFC 9260 §3.3.2.1.4 has removed that): the association is refused.
@@ -32,6 +31,13 @@ package struct InitChunk: Equatable, Sendable {
   /// RFC 9260 §3.3.2: a smaller window is not allowed in INIT or INIT-ACK.
   package static let minimumReceiverWindow: UInt32 = 1_500
 
+  /// RFC 9653 §9: the error detection method identifier of SCTP over DTLS.
+  private static let errorDetectionByDTLS: UInt32 = 1
+  /// The chunk types that stand for extensions in Supported Extensions (RFC 5061 §4.2.7).
+  private static let extensionTypes: [(Extensions, UInt8)] = [
+    (.reconfig, ChunkType.reconfig), (.forwardTSN, ChunkType.forwardTSN), (.interleaving, ChunkType.interleavedData),
+    (.interleavedForwardTSN, ChunkType.interleavedForwardTSN),
+  ]
   private static let fixedByteCount = 16
   private var reportedBytes = 0
 
@@ -62,12 +68,17 @@ package struct InitChunk: Equatable, Sendable {
     let value = parameter.value
     switch parameter.type {
     case ParameterType.forwardTSNSupported:
-      supportsForwardTSN = true
+      extensions.insert(.forwardTSN)
+    case ParameterType.zeroChecksumAcceptable:
+      // Other methods to detect errors (RFC 9653 §9) say nothing to us.
+      if value.byteCount == 4, value.uint32(at: 0) == Self.errorDetectionByDTLS { extensions.insert(.zeroChecksum) }
     case ParameterType.supportedExtensions:
       for i in 0..<value.byteCount {
         switch value.byte(at: i) {
-        case ChunkType.reconfig: supportsReconfig = true
-        case ChunkType.forwardTSN: supportsForwardTSN = true
+        case ChunkType.reconfig: extensions.insert(.reconfig)
+        case ChunkType.forwardTSN: extensions.insert(.forwardTSN)
+        case ChunkType.interleavedData: extensions.insert(.interleaving)
+        case ChunkType.interleavedForwardTSN: extensions.insert(.interleavedForwardTSN)
         default: break
         }
       }
@@ -104,19 +115,23 @@ package struct InitChunk: Equatable, Sendable {
       out.writeBytes(cookie)
       out.writePadding(after: cookie.count)
     }
+    if extensions.contains(.zeroChecksum) {
+      out.writeUInt16(ParameterType.zeroChecksumAcceptable)
+      out.writeUInt16(8)
+      out.writeUInt32(Self.errorDetectionByDTLS)
+    }
     if supportsForwardTSN {
       out.writeUInt16(ParameterType.forwardTSNSupported)
       out.writeUInt16(4)
     }
     var end = out.byteCount
-    if supportsReconfig || supportsForwardTSN {
-      let extensions =
-        (supportsReconfig ? [ChunkType.reconfig] : []) + (supportsForwardTSN ? [ChunkType.forwardTSN] : [])
+    let types = Self.extensionTypes.filter { extensions.contains($0.0) }.map(\.1)
+    if !types.isEmpty {
       out.writeUInt16(ParameterType.supportedExtensions)
-      out.writeUInt16(UInt16(ParameterReader.headerByteCount + extensions.count))
-      out.writeBytes(extensions)
+      out.writeUInt16(UInt16(ParameterReader.headerByteCount + types.count))
+      out.writeBytes(types)
       end = out.byteCount
-      out.writePadding(after: extensions.count)
+      out.writePadding(after: types.count)
     }
     for parameter in peers {
       out.writeUInt16(ParameterType.unrecognizedParameter)

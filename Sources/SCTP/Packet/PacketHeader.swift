@@ -46,6 +46,9 @@ package enum PacketChecksum {
     out.patchUInt32(checksum.byteSwapped, at: start + offset)
   }
 
+  /// Whether the packet, of which a header has been read, carries zero in place of a checksum (RFC 9653 §5.2).
+  package static func isAbsent(_ packet: RawSpan) -> Bool { packet.uint32(at: offset) == 0 }
+
   /// Whether the packet carries the right checksum.
   package static func isCorrect(_ packet: RawSpan) -> Bool {
     guard packet.byteCount >= PacketHeader.byteCount else { return false }

@@ -17,6 +17,7 @@ package enum ParameterType {
   package static let reconfigResponse: UInt16 = 16
   package static let addOutgoingStreams: UInt16 = 17
   package static let addIncomingStreams: UInt16 = 18
+  package static let zeroChecksumAcceptable: UInt16 = 0x8001
   package static let supportedExtensions: UInt16 = 0x8008
   package static let forwardTSNSupported: UInt16 = 0xc000
   /// Adaptation layer indication (RFC 5061 §4.2.6): harmless, common, and not worth a report.

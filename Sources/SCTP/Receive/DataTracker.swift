@@ -24,13 +24,14 @@ package struct DataTracker: Sendable {
   /// One bit for each TSN on the circle modulo `windowSize`; empty until the first gap.
   private var bitmap: [UInt64] = []
 
-  /// How far beyond the cumulative TSN data is tracked: more chunks than a window of 1 MiB full of 32-byte messages,
-  /// in 4 KiB of bits, and within the 16 bits of a gap block.
+  /// How far beyond the cumulative TSN data is tracked: twice the full packets of a window of 16 MiB, in 4 KiB of bits,
+  /// and within the 16 bits of a gap block.
   package static let windowSize: UInt32 = 32_768
   /// Duplicates named in one SACK: enough to show the sender that it repeats itself (RFC 9260 §6.2 allows any number).
-  static let maximumDuplicates = 16
-  /// Gap blocks in one SACK. More holes than this are told in later ones, when the first have closed.
-  package static let maximumGapBlocks = 64
+  package static let maximumDuplicates = 16
+  /// Gap blocks in one SACK: what fits a packet of 1,188 bytes, with some duplicates. More holes than this are told in
+  /// later ones, when the first have closed.
+  package static let maximumGapBlocks = 280
 
   package init(cumulativeTSN: TSN) {
     self.cumulativeTSN = cumulativeTSN
@@ -56,7 +57,7 @@ package struct DataTracker: Sendable {
     return ahead == 1 ? .inOrder : .beyondGap
   }
 
-  /// Takes a TSN that is `.inOrder`; the caller then calls `advance` until it answers false.
+  /// Takes a TSN that is `.inOrder`; the caller then calls `advance`.
   @inline(__always)
   package mutating func acceptInOrder(_ tsn: TSN) {
     cumulativeTSN = tsn
@@ -71,31 +72,45 @@ package struct DataTracker: Sendable {
     if tsn.isAfter(highestTSN) { highestTSN = tsn }
   }
 
-  /// Moves the cumulative TSN on by one when the next has arrived already.
+  /// Moves the cumulative TSN on over all that have arrived already; false: the next one has not.
   package mutating func advance() -> Bool {
     guard hasGap else { return false }
-    let next = cumulativeTSN.advanced(by: 1)
-    guard isSet(next) else { return false }
-    clear(next)
-    cumulativeTSN = next
+    let span = highestTSN.distance(from: cumulativeTSN)
+    let arrived = nextOffset(from: 1, through: span, set: false) - 1
+    guard arrived > 0 else { return false }
+    pass(arrived)
     return true
   }
 
   /// Forgets the gap up to `tsn`, which is at most `windowSize` ahead (RFC 3758 §3.6).
   package mutating func skip(to tsn: TSN) {
-    while cumulativeTSN != tsn {
-      cumulativeTSN = cumulativeTSN.advanced(by: 1)
-      if !bitmap.isEmpty { clear(cumulativeTSN) }
-    }
+    pass(tsn.distance(from: cumulativeTSN))
     if cumulativeTSN.isAfter(highestTSN) { highestTSN = cumulativeTSN }
+  }
+
+  /// Moves the cumulative TSN on by `count`, at most `windowSize`, and clears the bits on the way; a word at a time.
+  private mutating func pass(_ count: UInt32) {
+    let target = cumulativeTSN.advanced(by: count)
+    guard !bitmap.isEmpty else {
+      cumulativeTSN = target
+      return
+    }
+    while cumulativeTSN != target {
+      let bit = Int(cumulativeTSN.advanced(by: 1).rawValue & (Self.windowSize - 1))
+      let width = min(64 - bit % 64, Int(target.distance(from: cumulativeTSN)))
+      let mask = (UInt64.max >> UInt64(64 - width)) << UInt64(bit % 64)
+      bitmap[bit / 64] &= ~mask
+      cumulativeTSN = cumulativeTSN.advanced(by: UInt32(width))
+    }
   }
 
   package mutating func forgetDuplicates() { duplicates.removeAll(keepingCapacity: true) }
 
   /// The first runs beyond the cumulative TSN, at most `limit`.
   package func gapBlocks(limit: Int) -> [GapBlock] {
-    guard hasGap else { return [] }
+    guard hasGap, limit > 0 else { return [] }
     var blocks: [GapBlock] = []
+    blocks.reserveCapacity(min(limit, Self.maximumGapBlocks))
     let span = highestTSN.distance(from: cumulativeTSN)
     var offset: UInt32 = 1
     while offset <= span, blocks.count < min(limit, Self.maximumGapBlocks) {
@@ -124,11 +139,6 @@ package struct DataTracker: Sendable {
     guard !bitmap.isEmpty else { return false }
     let bit = Int(tsn.rawValue & (Self.windowSize - 1))
     return bitmap[bit / 64] >> UInt64(bit % 64) & 1 != 0
-  }
-
-  private mutating func clear(_ tsn: TSN) {
-    let bit = Int(tsn.rawValue & (Self.windowSize - 1))
-    bitmap[bit / 64] &= ~(1 << UInt64(bit % 64))
   }
 
   private mutating func noteDuplicate(_ tsn: TSN) {

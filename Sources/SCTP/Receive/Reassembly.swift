@@ -1,9 +1,11 @@
-// Reassembly.swift — makes messages of fragments, and puts ordered messages in order (RFC 9260 §6.5, §6.6, §6.9).
+// Reassembly.swift — makes messages of fragments (RFC 9260 §6.9; RFC 8260 §2.2), and hands them on in order.
 //
-// The fragments of a message have consecutive TSNs. So at the cumulative TSN at most one message is incomplete: it
+// DATA: the fragments of a message have consecutive TSNs. So at the cumulative TSN at most one message is incomplete: it
 // grows in `assembly`, which becomes the delivered payload, and a fragment that arrives in order is copied once.
-// Fragments beyond a gap are held by TSN. A message that is complete beyond a gap is delivered at once when its stream
-// allows, because another stream's loss is none of its business.
+// Fragments beyond a gap are held in runs. I-DATA: fragments say where they belong, whatever their TSN.
+//
+// A message that is complete beyond a gap is delivered at once when its stream allows, because another stream's loss is
+// none of its business.
 //
 // Invariant: `heldBytes` is the sum of all fragments, assemblies and waiting messages held here.
 
@@ -11,7 +13,7 @@ import Wire
 
 /// What a peer must not do with fragments; the association is aborted.
 package enum ReassemblyViolation: Error, Equatable, Sendable {
-  /// A message began inside a message, went on without having begun, or changed its stream.
+  /// A message began inside a message, went on without having begun, changed its stream, or has a fragment twice.
   case inconsistentFragment
   case messageTooLong
 
@@ -24,32 +26,14 @@ package enum ReassemblyViolation: Error, Equatable, Sendable {
 }
 
 package struct Reassembly: ~Copyable {
-  private struct Stream {
-    var nextSSN = SSN(rawValue: 0)
-    var isUsed = false
-    /// Complete ordered messages that wait for an earlier one.
-    var waiting: Int32 = 0
-  }
-
-  private struct Fragment {
-    var header: DataHeader
-    var payload: [UInt8]
-    /// Valid in the last fragment of a run that belongs together: where the run begins; and the reverse.
-    var runStart: TSN
-    var runEnd: TSN
-  }
-
-  private struct StreamPosition: Hashable {
-    var stream: UInt16
-    var ssn: SSN
-  }
-
   private let maximumMessageSize: Int
-  private var streams = StreamTable(initial: Stream())
-  /// Messages in delivery order.
-  package var delivered = MessageQueue()
+  private var order: DeliveryOrder
+  /// DATA beyond a gap.
+  private var runs = FragmentRuns()
+  /// I-DATA.
+  private var interleaved = InterleavedMessages()
 
-  /// The message at the cumulative TSN; its first fragment's header says where it belongs.
+  /// The message of DATA at the cumulative TSN; its first fragment's header says where it belongs.
   private var assembly: [UInt8] = []
   private var assemblyHeader: DataHeader?
   /// After FORWARD-TSN the rest of a skipped message may still come; it is dropped until a message begins.
@@ -57,97 +41,105 @@ package struct Reassembly: ~Copyable {
   /// How long the last fragmented message was: the next is likely to need as much room.
   private var expectedSize = 0
 
-  private var held: [TSN: Fragment] = [:]
-  private var waiting: [StreamPosition: IncomingMessage] = [:]
-  package private(set) var heldBytes = 0
+  /// What holding something costs beside its bytes, counted against the window: places, headers, the buffers' own
+  /// bookkeeping. Without it a window full of single bytes would cost a hundred times what it says.
+  package static let holdingCost = 128
 
-  /// Fragments and messages held beyond a gap or for their turn: a window of 1 MiB full of 128-byte messages. It
-  /// bounds what bookkeeping can cost beside the bytes.
-  package static let maximumHeld = 8_192
+  /// - Parameter firstNumber: where the numbers of messages begin; other than 0 only for tests.
+  package init(maximumMessageSize: Int, firstNumber: UInt32 = 0) {
+    self.maximumMessageSize = maximumMessageSize
+    order = DeliveryOrder(firstNumber: firstNumber)
+  }
 
-  package init(maximumMessageSize: Int) { self.maximumMessageSize = maximumMessageSize }
+  package var heldBytes: Int { assembly.count + runs.byteCount + interleaved.byteCount + order.waitingBytes }
+  /// Runs, incomplete messages and waiting messages: each costs `holdingCost`.
+  package var heldCount: Int { runs.count + interleaved.count + interleaved.runCount + order.waitingCount }
+  /// Bytes of incomplete messages of I-DATA: what only the peer can make whole.
+  package var interleavedBytes: Int { interleaved.byteCount }
 
-  package var canHoldMore: Bool { held.count + waiting.count < Self.maximumHeld }
+  package var deliveredBytes: Int { order.delivered.byteCount }
+  package var deliveredCount: Int { order.delivered.count }
+  package mutating func popMessage() -> IncomingMessage? { order.delivered.popFirst() }
 
-  // MARK: Data
+  // MARK: DATA
 
   /// Takes the chunk with the next TSN.
   package mutating func takeInOrder(_ header: DataHeader, _ payload: RawSpan) throws(ReassemblyViolation) {
-    if header.flags.isSuperset(of: .whole), assemblyHeader == nil {
-      skipsToBegin = false
-      guard payload.byteCount <= maximumMessageSize else { throw .messageTooLong }
-      heldBytes += payload.byteCount
-      complete(header, payload.copyBytes())
-      return
+    guard header.flags.isSuperset(of: .whole), assemblyHeader == nil else {
+      return try extend(header, ends: header.flags.contains(.end), payload)
     }
-    heldBytes += payload.byteCount
-    try extend(header, payload)
-  }
-
-  /// Takes a chunk beyond a gap; `canHoldMore` has been asked.
-  package mutating func takeBeyondGap(_ header: DataHeader, _ payload: RawSpan) throws(ReassemblyViolation) {
+    skipsToBegin = false
     guard payload.byteCount <= maximumMessageSize else { throw .messageTooLong }
-    var start = header.tsn
-    var end = header.tsn
-    let before = header.tsn.reversed(by: 1)
-    let after = header.tsn.advanced(by: 1)
-    if !held.isEmpty {
-      if let left = held[before] {
-        guard follows(header, left.header) else { throw .inconsistentFragment }
-        if !header.flags.contains(.begin) { start = left.runStart }
-      }
-      if let right = held[after] {
-        guard follows(right.header, header) else { throw .inconsistentFragment }
-        if !header.flags.contains(.end) { end = right.runEnd }
-      }
-    }
-    heldBytes += payload.byteCount
-    if header.flags.isSuperset(of: .whole) {
-      complete(header, payload.copyBytes())
-      return
-    }
-    held[header.tsn] = Fragment(header: header, payload: payload.copyBytes(), runStart: start, runEnd: end)
-    held[start]?.runEnd = end
-    held[end]?.runStart = start
-    guard let first = held[start]?.header, first.flags.contains(.begin), held[end]?.header.flags.contains(.end) == true
-    else { return }
-    var message: [UInt8] = []
-    var size = 0
-    for step in 0...end.distance(from: start) { size += held[start.advanced(by: step)]?.payload.count ?? 0 }
-    guard size <= maximumMessageSize else { throw .messageTooLong }
-    message.reserveCapacity(size)
-    for step in 0...end.distance(from: start) {
-      if let fragment = held.removeValue(forKey: start.advanced(by: step)) { message += fragment.payload }
-    }
-    complete(first, message)
+    complete(header, payload.copyBytes())
   }
 
-  /// The cumulative TSN has moved on to `tsn`, which had arrived before.
-  package mutating func advance(to tsn: TSN) throws(ReassemblyViolation) {
-    guard let fragment = held.isEmpty ? nil : held.removeValue(forKey: tsn) else {
-      // It belonged to a message that was complete beyond the gap; so the one before it must have ended.
-      if assemblyHeader != nil { throw .inconsistentFragment }
-      return
+  /// Takes a chunk beyond a gap.
+  ///
+  /// - Parameter base: the cumulative TSN.
+  package mutating func takeBeyondGap(
+    _ header: DataHeader, _ payload: RawSpan, base: TSN
+  ) throws(ReassemblyViolation) {
+    if header.flags.isSuperset(of: .whole) {
+      guard payload.byteCount <= maximumMessageSize else { throw .messageTooLong }
+      try runs.checkWhole(header)
+      complete(header, payload.copyBytes())
+    } else if let whole = try runs.insert(header, payload, base: base, maximumMessageSize: maximumMessageSize) {
+      complete(whole.header, whole.bytes)
     }
-    try extend(fragment.header, fragment.payload.rawSpan)
+  }
+
+  /// The cumulative TSN has moved on through `last`, over chunks that had arrived before.
+  package mutating func advance(from first: TSN, through last: TSN) throws(ReassemblyViolation) {
+    var tsn = first
+    while !tsn.isAfter(last) {
+      if runs.isEmpty, assemblyHeader == nil { return }
+      if let run = runs.take(startingAt: tsn) {
+        try extend(run.header, ends: run.ends, run.bytes)
+        tsn = run.last.advanced(by: 1)
+      } else {
+        // It belonged to a message that was complete beyond the gap; so the one before it must have ended.
+        guard assemblyHeader == nil else { throw .inconsistentFragment }
+        tsn = tsn.advanced(by: 1)
+      }
+    }
   }
 
   /// Adds a fragment to the message at the cumulative TSN.
-  private mutating func extend(_ header: DataHeader, _ payload: RawSpan) throws(ReassemblyViolation) {
+  private mutating func extend(
+    _ header: DataHeader, ends: Bool, _ payload: RawSpan
+  ) throws(ReassemblyViolation) {
+    guard try prepare(header, byteCount: payload.byteCount) else { return }
+    if assembly.isEmpty { assembly.reserveCapacity(max(expectedSize, 2 * payload.byteCount)) }
+    assembly.append(bytes: payload)
+    if ends { completeAssembly() }
+  }
+
+  /// The same with a run of fragments, whose buffer is taken over where it begins the message.
+  private mutating func extend(
+    _ header: DataHeader, ends: Bool, _ bytes: consuming [UInt8]
+  ) throws(ReassemblyViolation) {
+    guard try prepare(header, byteCount: bytes.count) else { return }
+    if assembly.isEmpty { assembly = bytes } else { assembly.append(bytes: bytes.rawSpan) }
+    if ends { completeAssembly() }
+  }
+
+  /// Whether a fragment is to be added to `assembly`; the alternative is a rest that nobody waits for.
+  private mutating func prepare(_ header: DataHeader, byteCount: Int) throws(ReassemblyViolation) -> Bool {
     if let first = assemblyHeader {
-      guard belongs(header, to: first), !header.flags.contains(.begin) else { throw .inconsistentFragment }
+      guard header.belongs(to: first), !header.flags.contains(.begin) else { throw .inconsistentFragment }
     } else if header.flags.contains(.begin) {
       skipsToBegin = false
       assemblyHeader = header
-      assembly.reserveCapacity(max(expectedSize, 2 * payload.byteCount))
     } else {
       guard skipsToBegin else { throw .inconsistentFragment }
-      heldBytes -= payload.byteCount
-      return
+      return false
     }
-    guard assembly.count + payload.byteCount <= maximumMessageSize else { throw .messageTooLong }
-    assembly.append(bytes: payload)
-    guard header.flags.contains(.end), let first = assemblyHeader else { return }
+    guard assembly.count + byteCount <= maximumMessageSize else { throw .messageTooLong }
+    return true
+  }
+
+  private mutating func completeAssembly() {
+    guard let first = assemblyHeader else { return }
     expectedSize = assembly.count
     // Room was reserved after the last message's size; a much shorter one must not keep it.
     if assembly.capacity > 2 * assembly.count { assembly = assembly.rawSpan.copyBytes() }
@@ -157,153 +149,109 @@ package struct Reassembly: ~Copyable {
     complete(first, message)
   }
 
-  private func belongs(_ header: DataHeader, to first: DataHeader) -> Bool {
-    header.stream == first.stream && header.flags.contains(.unordered) == first.flags.contains(.unordered)
-      && (first.flags.contains(.unordered) || header.ssn == first.ssn)
-  }
-
-  /// Whether `right`, one TSN after `left`, can be: either the message goes on, or one ends and one begins.
-  private func follows(_ right: DataHeader, _ left: DataHeader) -> Bool {
-    guard left.flags.contains(.end) == right.flags.contains(.begin) else { return false }
-    return left.flags.contains(.end) || belongs(right, to: left)
-  }
-
-  /// Delivers a whole message, or keeps it until its turn.
-  private mutating func complete(_ header: DataHeader, _ payload: [UInt8]) {
+  private mutating func complete(_ header: DataHeader, _ payload: consuming [UInt8]) {
     let message = IncomingMessage(
       stream: header.stream, payloadProtocol: PayloadProtocol(rawValue: header.payloadProtocol), payload: payload)
     if header.flags.contains(.unordered) {
-      streams[header.stream].isUsed = true
-      return deliver(message)
+      order.deliverUnordered(message)
+    } else if let number = order.number(header.ssn, stream: header.stream) {
+      order.take(number, message)
     }
-    let expected = streams[header.stream].nextSSN
-    if header.ssn == expected {
-      streams[header.stream].nextSSN = expected.next
-      streams[header.stream].isUsed = true
-      let waits = streams[header.stream].waiting > 0
-      deliver(message)
-      if waits { deliverWaiting(header.stream) }
-    } else if header.ssn.isAfter(expected), waiting.updateValue(message, forKey: position(header)) == nil {
-      streams[header.stream].waiting += 1
-      streams[header.stream].isUsed = true
+    // Else it is behind its turn: only a peer that numbers wrongly gets here.
+  }
+
+  // MARK: I-DATA
+
+  /// Whether a fragment finds a place.
+  package func canTake(_ header: InterleavedDataHeader) -> Bool {
+    header.flags.isSuperset(of: .whole) || interleaved.canTake(header)
+  }
+
+  /// Takes a chunk for which `canTake` holds.
+  package mutating func take(
+    _ header: InterleavedDataHeader, _ payload: RawSpan, isInOrder: Bool
+  ) throws(ReassemblyViolation) {
+    let isUnordered = header.flags.contains(.unordered)
+    // The rest of an ordered message that was skipped.
+    if !isUnordered, order.isBehind(header.mid, stream: header.stream) { return }
+    if header.flags.isSuperset(of: .whole) {
+      guard payload.byteCount <= maximumMessageSize else { throw .messageTooLong }
+      guard !interleaved.isHeld(InterleavedMessages.Key(header)) else { throw .inconsistentFragment }
+      return complete(header, header.payloadProtocol, payload.copyBytes())
+    }
+    // Fragments leave in order: one whose predecessors have all come or were skipped, and are not here, is the rest of
+    // an unordered message that was skipped.
+    if isInOrder, !header.flags.contains(.begin), !interleaved.isHeld(InterleavedMessages.Key(header)) { return }
+    if let whole = try interleaved.insert(header, payload, maximumMessageSize: maximumMessageSize) {
+      complete(header, whole.payloadProtocol, whole.payload)
+    }
+  }
+
+  private mutating func complete(
+    _ header: InterleavedDataHeader, _ payloadProtocol: UInt32, _ payload: consuming [UInt8]
+  ) {
+    let message = IncomingMessage(
+      stream: header.stream, payloadProtocol: PayloadProtocol(rawValue: payloadProtocol), payload: payload)
+    if header.flags.contains(.unordered) {
+      order.deliverUnordered(message)
     } else {
-      // Behind its turn, or twice in one place: only a peer that numbers wrongly gets here.
-      heldBytes -= payload.count
+      order.take(header.mid.rawValue, message)
     }
   }
 
-  private func position(_ header: DataHeader) -> StreamPosition {
-    StreamPosition(stream: header.stream, ssn: header.ssn)
-  }
-
-  private mutating func deliver(_ message: consuming IncomingMessage) {
-    heldBytes -= message.payload.count
-    delivered.append(message)
-  }
-
-  private mutating func deliverWaiting(_ stream: UInt16) {
-    while streams[stream].waiting > 0 {
-      let ssn = streams[stream].nextSSN
-      guard let message = waiting.removeValue(forKey: StreamPosition(stream: stream, ssn: ssn)) else { return }
-      streams[stream].waiting -= 1
-      streams[stream].nextSSN = ssn.next
-      deliver(message)
-    }
+  /// No chunk before the highest that has come is missing, so that no hole in a message will close any more.
+  @inline(__always)
+  package mutating func gapsHaveClosed() {
+    if interleaved.runCount > 0 { interleaved.dropHoles() }
   }
 
   // MARK: Skipping and resetting
 
-  /// The peer will not send what is missing up to `tsn` (RFC 3758 §3.6).
-  package mutating func skip(to tsn: TSN, _ chunk: borrowing ForwardTSNChunk) {
-    if assemblyHeader != nil {
-      heldBytes -= assembly.count
-      assembly = []
-      assemblyHeader = nil
-    }
+  /// The peer will not send what is missing up to the chunk's TSN (RFC 3758 §3.6).
+  package mutating func skip(from cumulative: TSN, _ chunk: borrowing ForwardTSNChunk) {
+    assembly = []
+    assemblyHeader = nil
     skipsToBegin = true
-    if !held.isEmpty {
-      for key in held.keys where key.isBeforeOrEqual(tsn) {
-        heldBytes -= held.removeValue(forKey: key)?.payload.count ?? 0
-      }
-      repairRuns(after: tsn)
-    }
-    guard chunk.skippedCount > 0 else { return }
-    var skipped: [UInt16: SSN] = [:]
-    var someWait = false
+    runs.skip(from: cumulative, to: chunk.newCumulativeTSN)
     for i in 0..<chunk.skippedCount {
       let entry = chunk.skipped(i)
-      guard !streams[entry.stream].nextSSN.isAfter(entry.ssn) else { continue }
-      // Named twice: the furthest counts.
-      if let earlier = skipped[entry.stream], earlier.isAfter(entry.ssn) { continue }
-      skipped[entry.stream] = entry.ssn
-      if streams[entry.stream].waiting > 0 { someWait = true }
-    }
-    if someWait { deliverSkipped(skipped) }
-    for (stream, ssn) in skipped {
-      streams[stream].nextSSN = ssn.next
-      streams[stream].isUsed = true
-      deliverWaiting(stream)
+      if let number = order.number(entry.ssn, stream: entry.stream) { order.skip(stream: entry.stream, to: number) }
     }
   }
 
-  /// Messages that waited for skipped ones are delivered, in order; one pass over what waits, however long the list is.
-  private mutating func deliverSkipped(_ skipped: [UInt16: SSN]) {
-    let due = waiting.keys.filter { key in skipped[key.stream].map { !key.ssn.isAfter($0) } ?? false }
-    let ordered = due.sorted { a, b in a.stream != b.stream ? a.stream < b.stream : b.ssn.isAfter(a.ssn) }
-    for key in ordered {
-      guard let message = waiting.removeValue(forKey: key) else { continue }
-      streams[key.stream].waiting -= 1
-      deliver(message)
+  /// RFC 8260 §2.3.1. Where a stream is named twice, the largest counts, because smaller ones are behind it then.
+  package mutating func skip(_ chunk: borrowing InterleavedForwardTSNChunk) {
+    for i in 0..<chunk.skippedCount {
+      let entry = chunk.skipped(i)
+      interleaved.skip(stream: entry.stream, isUnordered: entry.isUnordered, to: entry.mid)
+      if !entry.isUnordered { order.skip(stream: entry.stream, to: entry.mid.rawValue) }
     }
-  }
-
-  /// A run that lost its first fragments to `skip` begins later now.
-  private mutating func repairRuns(after tsn: TSN) {
-    let first = tsn.advanced(by: 1)
-    guard let end = held[first]?.runEnd ?? runEnd(from: first) else { return }
-    held[end]?.runStart = first
-    held[first]?.runEnd = end
-  }
-
-  private func runEnd(from first: TSN) -> TSN? {
-    guard held[first] != nil else { return nil }
-    var end = first
-    while let next = held[end.advanced(by: 1)], !next.header.flags.contains(.begin) { end = end.advanced(by: 1) }
-    return end
   }
 
   /// The peer has reset these streams of its own, or all when the list is empty: they begin at 0 again (RFC 6525 §5.2.2).
   package mutating func reset(_ list: [UInt16]) {
-    if list.isEmpty {
-      streams.updateAll { _, stream in stream = Stream() }
-      for message in waiting.values { heldBytes -= message.payload.count }
-      waiting.removeAll()
-      return
-    }
-    for stream in list {
-      if streams[stream].waiting > 0 {
-        for key in waiting.keys.filter({ $0.stream == stream }) {
-          heldBytes -= waiting.removeValue(forKey: key)?.payload.count ?? 0
-        }
-      }
-      if streams[stream].isUsed { streams[stream] = Stream() }
-    }
+    order.reset(list)
+    interleaved.reset(list)
   }
 
   /// Lets go of everything that is not whole and in its turn.
   mutating func discardIncomplete() {
     assembly = []
     assemblyHeader = nil
-    held.removeAll()
-    waiting.removeAll()
-    streams.removeAll()
-    heldBytes = 0
+    runs.removeAll()
+    interleaved.removeAll()
+    order.discardWaiting()
   }
 
   /// What `heldBytes` must be; for tests.
   package func countHeldBytes() -> Int {
-    assembly.count + held.values.reduce(0) { $0 + $1.payload.count }
-      + waiting.values.reduce(0) { $0 + $1.payload.count }
+    assembly.count + runs.countBytes() + interleaved.countHeld().bytes + order.countWaiting().bytes
+  }
+
+  /// Whether every counter is the sum that it stands for; for tests.
+  package var isConsistent: Bool {
+    heldBytes == countHeldBytes() && interleaved.runCount == interleaved.countHeld().runs
+      && order.waitingCount == order.countWaiting().messages
   }
 }
 

@@ -116,9 +116,10 @@ extension DataSender {
       let remaining = queue[message].payload.count - offset
       let room = limit - out.byteCount - dataHeaderByteCount
       var length = remaining
-      if remaining > room {
+      if remaining > min(room, maximumFragment) {
         guard remaining > maximumFragment, room >= Self.minimumFragment else { break }
-        length = min(room, maximumFragment)
+        // A packet longer than the base size takes two fragments, each of which fits one of the base size.
+        length = room <= maximumFragment ? room : (room - dataHeaderByteCount + 7) / 8 * 4
       }
       if outstanding.flightBytes > 0 {
         guard outstanding.flightBytes + length <= peerWindow,
