@@ -5,7 +5,7 @@ import SCTPTestSupport
 import Testing
 import Wire
 
-@Suite("dcSCTP interleaving", .enabled(if: extensionsAreBuilt)) struct InterleavingTests {
+@Suite("dcSCTP interleaving") struct InterleavingTests {
   private static let interleaving = SCTPConfiguration.plain { $0.offersInterleaving = true }
 
   /// The headers of all I-DATA chunks that `a` has sent.

@@ -23,6 +23,7 @@ import Wire
   func windowFull(ordered: Bool) throws {
     var small = SCTPConfiguration()
     small.receiveWindow = 100_000
+    small.maximumReceiveWindow = 100_000
     var world = Self.connected(b: small)
     world.b.releases = false
     var left = 1
@@ -38,6 +39,8 @@ import Wire
     world.run(for: .seconds(10))
     let state = world.a.association.state
     #expect(left == 0 && state == .established)
+    let waiting = world.b.messages.count
+    #expect(waiting < 2)
     // The reader begins.
     world.b.releases = true
     world.b.association.releaseReceived(world.b.messages.reduce(0) { $0 + $1.payload.count }, now: world.now)
