@@ -160,10 +160,10 @@ import Wire
   }
 
   private static func hasEnded(_ world: borrowing WitnessWorld) -> Bool {
-    // Once it has sent its last word, it answers whatever comes late with an ABORT, and that may overtake the word.
+    // Once a side has sent its last word, it answers whatever comes late with an ABORT, and that may overtake the word.
     let weEnded =
       world.ourEvents.contains(.closed(.shutdown)) || world.ourEvents.contains(.closed(.abortedByPeer(cause: nil)))
-    return weEnded && world.theirEvents.contains { $0.kind == WITNESS_SHUT_DOWN }
+    return weEnded && world.theirEvents.contains { $0.kind == WITNESS_SHUT_DOWN || $0.kind == WITNESS_LOST }
       && world.fromUs.missing == nil && world.fromThem.missing == nil
   }
 }
