@@ -52,6 +52,8 @@ struct NegotiationState {
   var remote: RemoteDescription?
   var localCandidates: [String] = []
   var hasAllLocalCandidates = false
+  /// Our INIT chunk, once a description has carried it: always the same.
+  var ownInitiation: [UInt8]?
 
   init(sessionID: UInt64) { self.sessionID = sessionID }
 
@@ -69,7 +71,8 @@ extension Connection {
       throw .invalidState("the peer's offer is to be answered first")
     }
     do {
-      return try remember(.offer, try Negotiation.offer(try localParts(), following: negotiation.local?.document))
+      let parts = try localParts(withInitiation: configuration.offersInitiation)
+      return try remember(.offer, try Negotiation.offer(parts, following: negotiation.local?.document))
     } catch {
       throw .invalidDescription(error)
     }
@@ -81,8 +84,9 @@ extension Connection {
       throw .invalidState("there is no offer to answer")
     }
     do {
+      let parts = try localParts(withInitiation: peerInitiation != nil)
       let answer = try Negotiation.answer(
-        to: offer, try localParts(), keeping: answeringRole, following: negotiation.local?.document)
+        to: offer, parts, keeping: answeringRole, following: negotiation.local?.document)
       return try remember(.answer, answer)
     } catch {
       throw .invalidDescription(error)
@@ -151,8 +155,25 @@ extension Connection {
     return text
   }
 
-  private func localParts() throws(SDPError) -> LocalDescription {
-    LocalDescription(
+  /// What the peer's description offers to begin with, if anything can begin with it.
+  private var peerInitiation: [UInt8]? {
+    guard let bytes = negotiation.remote?.data.sctpInit, SCTPAssociation.isUsable(initiation: bytes) else { return nil }
+    return bytes
+  }
+
+  /// Both INIT chunks, when either description has carried one.
+  var agreedInitiations: (own: [UInt8], peer: [UInt8])? {
+    guard let own = negotiation.ownInitiation, let peer = peerInitiation, let document = negotiation.local?.document,
+      let index = document.dataSectionIndex, document.sections[index].attributes.contains(name: "sctp-init")
+    else { return nil }
+    return (own, peer)
+  }
+
+  private mutating func localParts(withInitiation: Bool) throws(SDPError) -> LocalDescription {
+    if withInitiation, negotiation.ownInitiation == nil {
+      negotiation.ownInitiation = SCTPAssociation.makeInitiation(sctpConfiguration, random: &random)
+    }
+    return LocalDescription(
       sessionID: negotiation.sessionID,
       credentials: try SDPCredentials(
         usernameFragment: ice.localCredentials.usernameFragment, password: ice.localCredentials.password),
@@ -161,7 +182,8 @@ extension Connection {
           algorithm: identity.fingerprint.algorithm.rawValue, bytes: identity.fingerprint.bytes)
       ],
       candidates: negotiation.localCandidates, hasAllCandidates: negotiation.hasAllLocalCandidates,
-      sctpPort: configuration.sctp.sourcePort, maximumMessageSize: configuration.sctp.maximumIncomingMessageSize)
+      sctpPort: configuration.sctp.sourcePort, maximumMessageSize: configuration.sctp.maximumIncomingMessageSize,
+      sctpInit: withInitiation ? negotiation.ownInitiation : nil)
   }
 
   // MARK: The other side

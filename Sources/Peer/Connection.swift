@@ -22,6 +22,9 @@ package struct Connection: ~Copyable {
     /// The largest that is tried (RFC 8899): by default what an Ethernet carries over IPv4. Not more than
     /// `maximumDatagramSize`: nothing is tried.
     package var maximumProbedDatagramSize = 1_472
+    /// Our INIT travels in our offers, so that a peer that takes it up spares both the handshake of SCTP (SNAP). What a
+    /// peer offers is taken up in any case.
+    package var offersInitiation = false
     package var ice = ICEConfiguration()
     package var sctp = SCTPConfiguration()
     package var channels = ChannelLimits()
@@ -147,7 +150,11 @@ package struct Connection: ~Copyable {
       switch event {
       case .connected:
         limitProbes()
-        association.connect(now: now)
+        if let initiations = agreedInitiations {
+          association.connect(own: initiations.own, peer: initiations.peer, now: now)
+        } else {
+          association.connect(now: now)
+        }
         updateState()
       case .failed(let error): fail("DTLS: \(error)")
       case .closed: end(as: .closed)

@@ -12,6 +12,9 @@ package struct DataDescription: Hashable, Sendable {
   package var sctpPort: UInt16
   /// The largest message the peer takes, in bytes; `.max` when it takes any.
   package var maximumMessageSize: Int
+  /// `a=sctp-init` (draft-hancke-tsvwg-snap): the INIT chunk with which the peer would begin; nil also when it is not to
+  /// be read, because the handshake does without.
+  package var sctpInit: [UInt8]?
   /// As they stand, each beginning `candidate:`.
   package var candidates: [String]
   /// `a=end-of-candidates`: no more will follow.
@@ -43,6 +46,8 @@ extension DataDescription {
     sectionIndex = index
     mid = try section.attributes.single("mid")
     (sctpPort, maximumMessageSize) = try Self.association(of: section)
+    let initiations = section.attributes.values("sctp-init")
+    sctpInit = initiations.count == 1 ? Base64.decode(initiations[0]) : nil
 
     // A section that is bundled with an earlier one may leave the transport to that one (RFC 8843 §7.1.3).
     var transport = section.attributes

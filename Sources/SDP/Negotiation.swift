@@ -14,10 +14,13 @@ package struct LocalDescription: Hashable, Sendable {
   package var hasAllCandidates: Bool
   package var sctpPort: UInt16
   package var maximumMessageSize: Int
+  /// The INIT chunk for `a=sctp-init`, if there is to be one.
+  package var sctpInit: [UInt8]?
 
   package init(
     sessionID: UInt64, credentials: SDPCredentials, fingerprints: [SDPFingerprint], candidates: [String] = [],
-    hasAllCandidates: Bool = false, sctpPort: UInt16 = 5000, maximumMessageSize: Int = 262_144
+    hasAllCandidates: Bool = false, sctpPort: UInt16 = 5000, maximumMessageSize: Int = 262_144,
+    sctpInit: [UInt8]? = nil
   ) {
     self.sessionID = sessionID
     self.credentials = credentials
@@ -26,6 +29,7 @@ package struct LocalDescription: Hashable, Sendable {
     self.hasAllCandidates = hasAllCandidates
     self.sctpPort = sctpPort
     self.maximumMessageSize = maximumMessageSize
+    self.sctpInit = sctpInit
   }
 }
 
@@ -151,6 +155,7 @@ package enum Negotiation {
       attributes.append(SDPAttribute("sctp-port", "\(local.sctpPort)"))
     }
     attributes.append(SDPAttribute("max-message-size", "\(local.maximumMessageSize)"))
+    if let sctpInit = local.sctpInit { attributes.append(SDPAttribute("sctp-init", Base64.encode(sctpInit))) }
     return SDPSection(
       media: model.media, port: 9, transport: model.transport, formats: formats, attributes: attributes)
   }

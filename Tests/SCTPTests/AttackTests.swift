@@ -1,7 +1,7 @@
 // AttackTests.swift — what a hostile peer may try: the attacks C1 to C27 of the catalogue, each by its name.
 //
-// C9 and C10 (I-DATA) and C24 (zero checksum) belong to extensions that are not spoken here; C12 and C21 are with the
-// handshake, C20 with the windows.
+// C9 and C10 are with I-DATA (InterleavingAttackTests), which repeats for it what concerns receiving; C12 and C21 are with
+// the handshake, C20 with the windows.
 
 import SCTP
 import SCTPTestSupport

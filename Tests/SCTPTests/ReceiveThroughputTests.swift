@@ -18,7 +18,7 @@ import Wire
   #if DEBUG
     static let rounds = 2
   #else
-    static let rounds = 1_000
+    static let rounds = 200
   #endif
 
   /// Chunks of 1,160 bytes, 128 for each message, 8 messages in one go, which leave in turns when they may.

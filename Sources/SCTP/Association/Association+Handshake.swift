@@ -98,7 +98,7 @@ extension SCTPAssociation {
       shutdownDue = true  // §9.2: the peer missed our SHUTDOWN-ACK
       return
     }
-    guard isAcceptable(peer) else {
+    guard Self.isAcceptable(peer) else {
       return reply(tag: peer.initiateTag, ErrorCause.invalidMandatoryParameter.chunk(type: ChunkType.abort))
     }
     guard !peer.hasHostName else {
@@ -136,7 +136,7 @@ extension SCTPAssociation {
     reply(tag: peer.initiateTag, bytes)
   }
 
-  private func isAcceptable(_ peer: InitChunk) -> Bool {
+  static func isAcceptable(_ peer: InitChunk) -> Bool {
     peer.outboundStreams != 0 && peer.inboundStreams != 0 && peer.receiverWindow >= InitChunk.minimumReceiverWindow
   }
 
@@ -151,7 +151,7 @@ extension SCTPAssociation {
   mutating func handleInitAck(_ chunk: borrowing Chunk, now: Instant) throws(Malformed) {
     guard state == .cookieWait else { return }  // §5.2.3
     let peer = try InitChunk(chunk)
-    guard peer.initiateTag != 0, isAcceptable(peer) else {
+    guard peer.initiateTag != 0, Self.isAcceptable(peer) else {
       // §3.3.3: the association is given up; without a tag the peer can only be told with our own, reflected.
       reply(
         tag: peer.initiateTag == 0 ? localTag : peer.initiateTag,
@@ -181,7 +181,7 @@ extension SCTPAssociation {
   }
 
   /// Takes over what the peer has told about itself, from its INIT-ACK or from the cookie we made of its INIT.
-  private mutating func adopt(
+  mutating func adopt(
     peerInitialTSN: TSN, window: UInt32, inboundStreams: UInt16, extensions: Extensions
   ) {
     outboundStreams = min(configuration.outboundStreams, inboundStreams)
@@ -209,7 +209,7 @@ extension SCTPAssociation {
       inboundStreams: cookie.peerInboundStreams, extensions: cookie.extensions)
   }
 
-  private mutating func establish(now: Instant) {
+  mutating func establish(now: Instant) {
     state = .established
     initiationTimer.stop()
     initiationDue = false

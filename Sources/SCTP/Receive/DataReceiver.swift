@@ -82,8 +82,11 @@ package struct DataReceiver: ~Copyable {
       return .violation(error)
     }
     arrivedBytes += payload.byteCount
-    // Only the peer can complete what it has interleaved: a window full of beginnings would never open.
-    if 2 * reassembly.interleavedBytes > window.size, window.size < window.maximum { window.grow() }
+    // Only the peer can complete what it has interleaved: a window full of beginnings, with no gap to close, would never
+    // open.
+    if !tracker.hasGap, reassembly.incompleteMessages > 1, 2 * reassembly.interleavedBytes > window.size {
+      window.grow()
+    }
     return .taken
   }
 

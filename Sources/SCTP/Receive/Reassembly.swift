@@ -56,6 +56,7 @@ package struct Reassembly: ~Copyable {
   package var heldCount: Int { runs.count + interleaved.count + interleaved.runCount + order.waitingCount }
   /// Bytes of incomplete messages of I-DATA: what only the peer can make whole.
   package var interleavedBytes: Int { interleaved.byteCount }
+  package var incompleteMessages: Int { interleaved.count }
 
   package var deliveredBytes: Int { order.delivered.byteCount }
   package var deliveredCount: Int { order.delivered.count }
