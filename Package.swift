@@ -98,7 +98,7 @@ let package = Package(
     .testTarget(
       name: "DTLSTests", dependencies: ["DTLS", "TestSupport", "CVirtualClock"], swiftSettings: testSettings),
     .testTarget(
-      name: "SCTPTests", dependencies: ["SCTP", "SCTPTestSupport", "TestSupport"], swiftSettings: testSettings),
+      name: "SCTPTests", dependencies: [deque, "SCTP", "SCTPTestSupport", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
       name: "ConformanceTests", dependencies: ["SCTP", "SCTPTestSupport", "TestSupport", "Wire"],
       swiftSettings: testSettings),

@@ -34,8 +34,9 @@ public struct PeerConnectionConfiguration: Sendable {
   public var maximumMessageSize = 262_144
   /// How many bytes `send` and `trySend` queue in one connection before the first waits and the second refuses.
   public var sendBufferLimit = 1 << 20
-  /// How many received bytes may wait for the application before the peer is told to pause.
-  public var receiveBufferLimit = 2 << 20
+  /// How many received bytes may wait, for the application or for what is missing before them, before the peer is told to
+  /// pause. A connection begins with at most 1 MiB; more is used on a long fast path, as long as the application reads.
+  public var receiveBufferLimit = 16 << 20
   /// The largest UDP payload to send before the path is known to carry more, in bytes. 1,200 passes on every path that
   /// IPv6 allows (RFC 8831 §5).
   public var maximumDatagramSize = 1_200

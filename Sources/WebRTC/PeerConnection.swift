@@ -70,7 +70,10 @@ public actor PeerConnection {
     machineConfiguration.maximumDatagramSize = configuration.maximumDatagramSize
     machineConfiguration.maximumProbedDatagramSize = configuration.maximumProbedDatagramSize
     machineConfiguration.sctp.maximumIncomingMessageSize = configuration.maximumMessageSize
-    machineConfiguration.sctp.receiveWindow = configuration.receiveBufferLimit
+    // The window begins small and grows with the path, as long as the application reads.
+    machineConfiguration.sctp.receiveWindow = min(
+      machineConfiguration.sctp.receiveWindow, configuration.receiveBufferLimit)
+    machineConfiguration.sctp.maximumReceiveWindow = configuration.receiveBufferLimit
     machineConfiguration.sctp.congestionControl = configuration.congestionControl.inSCTP
     do {
       loop = try configuration.eventLoop ?? EventLoopGroup.shared.next()
@@ -84,7 +87,7 @@ public actor PeerConnection {
       throw .system("\(error)")
     }
     exchange = Exchange(
-      limit: configuration.sendBufferLimit, releaseThreshold: configuration.receiveBufferLimit / 8,
+      limit: configuration.sendBufferLimit, releaseThreshold: machineConfiguration.sctp.receiveWindow / 8,
       maximumMessageSize: machineConfiguration.sctp.maximumOutgoingMessageSize)
     (localCandidates, candidateContinuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(256))
     (connectionStates, stateContinuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(64))

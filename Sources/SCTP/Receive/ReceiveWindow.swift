@@ -1,8 +1,8 @@
 // ReceiveWindow.swift — how large the receiver window is (RFC 9260 §6.2), and when it grows.
 //
 // A window that is smaller than the path's bandwidth times its delay makes the peer wait once a round trip. So when, in
-// one round trip, the peer has sent more than half of the window and the owner has consumed as much, the window is what
-// limits them, or soon will, and it doubles. An owner that does not read makes nothing grow; nor does a slow peer.
+// one round trip, the peer has sent more than half of the window and the owner has consumed as much by then, the window is
+// what limits them, or soon will, and it doubles. An owner that does not read makes nothing grow; nor does a slow peer.
 
 package import Wire
 
@@ -15,6 +15,8 @@ package struct ReceiveWindow: Sendable {
   private var roundStart: Instant?
   private var received = 0
   private var consumed = 0
+  /// Consumed in the round before: behind a hole, a round's data is consumed in the next one.
+  private var consumedBefore = 0
 
   // How long the peer took to send as much as the window: stands in for the round trip while none was measured.
   private var fillStart: Instant?
@@ -42,6 +44,7 @@ package struct ReceiveWindow: Sendable {
     } else {
       roundStart = now
       received = byteCount
+      consumedBefore = consumed
       consumed = 0
     }
   }
@@ -63,13 +66,15 @@ package struct ReceiveWindow: Sendable {
   package mutating func noteConsumption(_ byteCount: Int, now: Instant) {
     guard size < maximum, let roundStart, let round, now - roundStart < round else { return }
     consumed += byteCount
-    if min(received, consumed) > size / 2 { grow() }
+    if min(received, consumed + consumedBefore) > size / 2 { grow() }
   }
 
   /// Doubles the window, within its maximum.
   package mutating func grow() {
     size = size > maximum / 2 ? maximum : 2 * size
     roundStart = nil
+    consumed = 0
+    consumedBefore = 0
     filled = 0
     fillStart = nil
   }

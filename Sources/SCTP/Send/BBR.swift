@@ -211,7 +211,9 @@ package struct BBR: Sendable {
 
   /// §5.5.10.3: outside of probing, a round with too much loss says that the path has less room than the model thinks.
   private mutating func adaptLowerBounds() {
-    guard !isProbingForMore, isTooHigh(lost: lostInRound, of: delivered - lossRoundDelivered + lostInRound) else { return }
+    guard !isProbingForMore, isTooHigh(lost: lostInRound, of: delivered - lossRoundDelivered + lostInRound) else {
+      return
+    }
     shortTermBandwidth = max(
       latestBandwidth, (shortTermBandwidth ?? maximumBandwidth) * Constant.betaPercent / 100)
     shortTermInflight = max(latestInflight, (shortTermInflight ?? window) * Constant.betaPercent / 100)
