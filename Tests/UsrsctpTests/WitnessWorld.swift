@@ -83,6 +83,9 @@ struct WitnessWorld: ~Copyable {
   private(set) var theirs: OpaquePointer
   let configuration: SCTPConfiguration
   private let interleaves: Bool
+  /// With DATA, libusrsctp 0.9.5 lets a FORWARD-TSN spoil unordered fragments beyond it, and aborts when their rest comes:
+  /// in one story either something is given up, or unordered messages have several fragments.
+  private let givesUp: Bool
   var conditions = Conditions()
   private(set) var now = Instant(nanoseconds: 1_000_000_000_000)
   private var elapsed = Instant(nanoseconds: 1_000_000_000_000)
@@ -102,6 +105,7 @@ struct WitnessWorld: ~Copyable {
     random = .seeded(state: seed)
     self.configuration = configuration
     self.interleaves = interleaves
+    givesUp = interleaves || seed % 4 < 2
     ours = SCTPAssociation(configuration: configuration, random: .seeded(state: random.next()))
     virtual_clock_set(now.nanoseconds)
     guard let socket = witness_open(Self.streams, interleaves, listensOnly) else { throw WitnessFailure("no socket") }
@@ -130,9 +134,11 @@ struct WitnessWorld: ~Copyable {
   // MARK: Sending
 
   mutating func sendOurs(stream: Int, size: Int) {
-    let payload = fromUs.payload(stream: stream, size: size)
+    let isWhole = givesUp && !interleaves && !Ledger.isOrdered(stream)
+    let payload = fromUs.payload(stream: stream, size: isWhole ? min(size, Self.oneFragment) : size)
     let reliability: Reliability =
       switch stream {
+      case _ where !givesUp: .reliable
       case 3: .maximumRetransmits(UInt16(random.next() % 3))
       case 4: .maximumLifetime(milliseconds: UInt16(random.next() % 400))
       default: .reliable
@@ -147,6 +153,9 @@ struct WitnessWorld: ~Copyable {
     }
     fromUs.noteSent(stream: stream, payload)
   }
+
+  /// Fits every packet of ours.
+  private static let oneFragment = 1_000
 
   mutating func sendTheirs(stream: Int, size: Int) {
     let payload = fromThem.payload(stream: stream, size: size)

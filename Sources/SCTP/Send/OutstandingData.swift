@@ -207,8 +207,9 @@ struct OutstandingData: ~Copyable {
     advance()
   }
 
-  /// Walks blocks and known ranges side by side. Between blocks, what was acknowledged before has been dropped by the
-  /// peer (it may, §6.2): it counts as in flight again. Beyond the last block nothing is said: a peer may cap its list.
+  /// Walks blocks and known ranges side by side. What an earlier SACK has named stays acknowledged although this one does
+  /// not name it: a SACK that was overtaken looks like one that takes something back (§6.2 lets a peer do so), and a peer
+  /// may cap its list. Only T3 finds out.
   private mutating func applyGapBlocks(
     _ sack: borrowing SackChunk, now: Instant, _ minimumRoundTrip: Interval?, _ result: inout Acknowledgement
   ) {
@@ -229,7 +230,7 @@ struct OutstandingData: ~Copyable {
         }
         let start = max(position, known[j].lowerBound)
         let end = min(lower, known[j].upperBound)
-        for number in start..<end { noteReneged(number) }
+        appendRange(start..<end)
         position = end
       }
       while position < upper {
@@ -278,6 +279,9 @@ struct OutstandingData: ~Copyable {
           measureFrom = packets.next
         }
         if chunk.packet < packets.newestArrived { reordering.noteReordering() }
+      } else if let minimumRoundTrip, age < minimumRoundTrip {
+        // It is the transmission before that has arrived: that one was late, not lost.
+        reordering.noteSpuriousLoss()
       }
       packets.noteArrived(
         packet: chunk.packet, byteCount: length, isCertain: isFirst || minimumRoundTrip.map { age >= $0 } ?? true)
