@@ -14,6 +14,7 @@ import random
 import shutil
 import signal
 import sys
+import threading
 import time
 
 from browser import SCTP_LOG_FLAGS, BrowserError, Chromium, PageServer
@@ -61,11 +62,13 @@ class Session:
         self.alter = alter or (lambda value: [value])
         self.page_errors = []
         self.exchanged = []
+        self.has_started = threading.Event()
         self.browser.on_signal = self.from_page
         self.browser.evaluate("peer = new Peer(%d); undefined" % self.number)
         role = "--answer" if chromium_offers else "--offer"
         self.swarm = SwarmConnect(
             run.swarm, [role, "--label", LABEL, *arguments], on_signal=self.from_swarm, trace=self.trace)
+        self.has_started.set()
         if chromium_offers:
             self.evaluate("peer.offer(%s, %s)" % (json.dumps(LABEL), json.dumps(channel or {})))
 
@@ -87,6 +90,8 @@ class Session:
             self.page_errors.append(value["error"])
         elif "state" not in value:
             self.exchanged.append(("chromium", value))
+            # The page may answer what the program has said before it is known here.
+            self.has_started.wait(PATIENCE)
             for line in self.alter(value):
                 self.swarm.write(line)
 
