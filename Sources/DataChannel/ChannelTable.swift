@@ -236,7 +236,7 @@ package struct ChannelTable: ~Copyable {
     return OutgoingMessage(
       stream: stream, payloadProtocol: payloadProtocol, payload: payload,
       isOrdered: channels[slot].parameters.isOrdered || !channels[slot].isAcknowledged,
-      reliability: channels[slot].parameters.reliability)
+      reliability: channels[slot].parameters.reliability, priority: channels[slot].parameters.priority)
   }
 
   package func message(on id: ChannelID, text: String) throws(ChannelError) -> OutgoingMessage {

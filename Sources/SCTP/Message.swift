@@ -29,16 +29,19 @@ package struct OutgoingMessage: Sendable {
   package var payload: [UInt8]
   package var isOrdered: Bool
   package var reliability: Reliability
+  /// The share of its stream, from this message on, when several have something to send (RFC 8831 §6.4).
+  package var priority: UInt16
 
   package init(
     stream: UInt16, payloadProtocol: PayloadProtocol, payload: [UInt8], isOrdered: Bool = true,
-    reliability: Reliability = .reliable
+    reliability: Reliability = .reliable, priority: UInt16 = 256
   ) {
     self.stream = stream
     self.payloadProtocol = payloadProtocol
     self.payload = payload
     self.isOrdered = isOrdered
     self.reliability = reliability
+    self.priority = priority
   }
 }
 

@@ -83,8 +83,6 @@ struct SendQueue: ~Copyable {
 
   func stream(_ id: UInt16) -> OutgoingStream { streams[id] }
 
-  mutating func setWeight(_ weight: UInt16, of stream: UInt16) { streams[stream].weight = max(1, weight) }
-
   mutating func append(_ message: consuming OutgoingMessage, now: Instant) {
     arrivals &+= 1
     var queued = QueuedMessage(
@@ -95,6 +93,7 @@ struct SendQueue: ~Copyable {
     case .maximumRetransmits(let count): queued.maximumRetransmits = count
     case .maximumLifetime(let milliseconds): queued.expiry = now + .milliseconds(Int64(milliseconds))
     }
+    streams[queued.stream].weight = max(1, message.priority)
     enter(queued)
   }
 
