@@ -54,7 +54,7 @@ import Wire
 
   @Test("with interleaving a large message of low priority does not keep a small one waiting")
   func interleaved() throws {
-    var world = try World.interleaving()
+    var world = World.interleaving()
     var large = OutgoingMessage(1, pattern(200_000))
     large.priority = 128
     try world.a.association.send(large, now: world.now)
