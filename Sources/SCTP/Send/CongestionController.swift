@@ -30,7 +30,6 @@ struct LossEvent {
   /// Of the oldest lost packet: bytes in flight when it left, and lost since.
   var flightWhenSent: Int
   var lostSince: Int
-  var flightAfter: Int
 }
 
 package enum CongestionController: Sendable {

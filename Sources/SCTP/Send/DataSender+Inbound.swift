@@ -89,7 +89,7 @@ extension DataSender {
     congestion.lost(
       LossEvent(
         now: now, byteCount: report.byteCount, beginsRecovery: beginsRecovery, flightWhenSent: report.flightWhenSent,
-        lostSince: report.lostSince, flightAfter: outstanding.flightBytes))
+        lostSince: report.lostSince))
     probeDeadline = nil
     giveUpExhausted(lost, now: now)
     return report.byteCount

@@ -57,9 +57,8 @@ struct SentPackets {
   /// Samples are limited by the application until this much is delivered; nil: they are not.
   private var applicationLimitedUntil: Int?
 
-  /// The newest packet that has arrived, and when it was sent.
+  /// The newest packet that has arrived.
   private(set) var newestArrived = -1
-  private(set) var newestArrivedSentAt = Instant(nanoseconds: 0)
 
   // The newest arrival of the SACK that is being handled.
   private var sampled: SentPacket?
@@ -105,10 +104,7 @@ struct SentPackets {
   mutating func noteArrived(packet: Int, byteCount: Int, isCertain: Bool) {
     delivered += byteCount
     if isCertain {
-      if packet > newestArrived {
-        newestArrived = packet
-        newestArrivedSentAt = ring[packet].sentAt
-      }
+      newestArrived = max(newestArrived, packet)
       if packet > sampledNumber {
         sampledNumber = packet
         sampled = ring[packet]
