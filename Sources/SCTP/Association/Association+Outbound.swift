@@ -41,6 +41,7 @@ extension SCTPAssociation {
       writeProbe(probe, into: &out, now: now)
     default:
       guard hasSomethingDue(now: now) else { return false }
+      sender.adopt(pathPacketSize: pathMTU.size)
       writeHeader(tag: peerTag, into: &out)
       writeChunks(limit: start + packetSize, into: &out, now: now)
       guard out.byteCount > start + PacketHeader.byteCount else {

@@ -15,7 +15,7 @@ package struct BBR: Sendable {
   /// What the acknowledgements that come in now were sent for (§5.3.3).
   enum AckPhase: Sendable { case idle, refilling, probeStarting, probeFeedback, probeStopping }
 
-  let packetSize: Int
+  var packetSize: Int
   var random: RandomSource
 
   // What the owner asks for.

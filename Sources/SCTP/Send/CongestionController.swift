@@ -71,6 +71,30 @@ package enum CongestionController: Sendable {
     }
   }
 
+  /// User data in a packet of full length: what windows are counted in where an algorithm counts packets.
+  var packetSize: Int {
+    get {
+      switch self {
+      case .newReno(let controller): controller.packetSize
+      case .cubic(let controller): controller.packetSize
+      case .bbr(let controller): controller.packetSize
+      }
+    }
+    set {
+      switch self {
+      case .newReno(var controller):
+        controller.packetSize = newValue
+        self = .newReno(controller)
+      case .cubic(var controller):
+        controller.packetSize = newValue
+        self = .cubic(controller)
+      case .bbr(var controller):
+        controller.packetSize = newValue
+        self = .bbr(controller)
+      }
+    }
+  }
+
   /// Bytes a second at which packets leave; nil: the window alone decides.
   func pacingRate(smoothedRoundTrip: Interval?) -> Int? {
     switch self {
@@ -163,7 +187,7 @@ package struct NewReno: Sendable {
   var window: Int
   private(set) var slowStartThreshold = CongestionController.maximumWindow
   private var partialBytesAcknowledged = 0
-  let packetSize: Int
+  var packetSize: Int
 
   init(packetSize: Int) {
     self.packetSize = packetSize

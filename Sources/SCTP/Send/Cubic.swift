@@ -8,7 +8,7 @@ import Wire
 package struct Cubic: Sendable {
   private(set) var window: Int
   private(set) var slowStartThreshold = CongestionController.maximumWindow
-  let packetSize: Int
+  var packetSize: Int
 
   /// The window before the last reduction, where the curve is flat.
   private var plateau = 0

@@ -46,7 +46,9 @@ package struct DataSender: ~Copyable {
   var forwardTSNDue = false
   var forwardTSNSentAt: Instant?
 
+  /// The largest packet with data on any path, and on this one as far as it is known.
   private let packetSize: Int
+  private var pathPacketSize: Int
   /// The largest piece of a message in one chunk.
   var maximumFragment: Int
   /// The peer understands FORWARD-TSN, or with interleaving I-FORWARD-TSN; without nothing can be given up (RFC 3758
@@ -66,6 +68,7 @@ package struct DataSender: ~Copyable {
 
   package init(_ configuration: SCTPConfiguration, random: RandomSource) {
     packetSize = configuration.maximumPacketSize
+    pathPacketSize = packetSize
     maximumFragment = configuration.maximumPacketSize - PacketHeader.byteCount - DataHeader.byteCount
     queue = SendQueue(scheduling: configuration.scheduling)
     outstanding = OutstandingData(initialTSN: TSN(rawValue: 0))
@@ -84,11 +87,21 @@ package struct DataSender: ~Copyable {
 
   var dataHeaderByteCount: Int { queue.interleaves ? InterleavedDataHeader.byteCount : DataHeader.byteCount }
 
+  /// Packets on this path may be so long: congestion control counts in what they carry.
+  mutating func adopt(pathPacketSize size: Int) {
+    guard size != pathPacketSize else { return }
+    pathPacketSize = size
+    // A packet longer than the base size holds two fragments.
+    let headers = size > packetSize ? 2 * dataHeaderByteCount : dataHeaderByteCount
+    congestion.packetSize = size - PacketHeader.byteCount - headers
+  }
+
   /// The peer has restarted (§5.2.4.1): nothing that was sent counts.
   mutating func restart(_ configuration: SCTPConfiguration, random: RandomSource) {
     queue.rewind()
     outstanding = OutstandingData(initialTSN: TSN(rawValue: 0))
     congestion = CongestionController(configuration.congestionControl, packetSize: maximumFragment, random: random)
+    pathPacketSize = packetSize
     roundTrip = RoundTripEstimator(configuration)
     forget()
     lastSentAt = nil
