@@ -70,9 +70,25 @@ import Wire
   func boundary(more: Int) {
     var window = ReceiveWindow(size: 100_000, maximum: 400_000)
     let now = Instant(nanoseconds: 5)
-    window.noteArrival(50_000 + more, now: now, roundTrip: Self.roundTrip)
+    window.noteArrival(50_000 + more, waiting: 0, now: now, roundTrip: Self.roundTrip)
     window.noteConsumption(50_000 + more, now: now + .milliseconds(99))
     #expect(window.size == (more == 0 ? 100_000 : 200_000))
+  }
+
+  @Test("what waits behind holes counts as well, when an eighth of the window goes through", arguments: [-1, 0, 1])
+  func holes(more: Int) {
+    var window = ReceiveWindow(size: 100_000, maximum: 400_000)
+    let now = Instant(nanoseconds: 5)
+    let through = 12_500 + more
+    window.noteArrival(through, waiting: 50_000, now: now, roundTrip: Self.roundTrip)
+    window.noteConsumption(through, now: now + .milliseconds(99))
+    #expect(window.size == (more == 1 ? 200_000 : 100_000))
+    // In the round after, too: behind a hole a round's data is consumed in the next one.
+    window = ReceiveWindow(size: 100_000, maximum: 400_000)
+    window.noteArrival(20_000, waiting: 30_001 + more, now: now, roundTrip: Self.roundTrip)
+    window.noteArrival(20_000, waiting: 0, now: now + .milliseconds(100), roundTrip: Self.roundTrip)
+    window.noteConsumption(20_000, now: now + .milliseconds(101))
+    #expect(window.size == (more >= 0 ? 200_000 : 100_000))
   }
 
   @Test("without a measured round trip, the time that the peer takes to fill the window stands for it; up to a second")
@@ -83,7 +99,7 @@ import Wire
     #expect(path.receiver.window.size > 100_000)
     var slow = ReceiveWindow(size: 100_000, maximum: 400_000)
     for second in 0..<40 as Range<Int64> {
-      slow.noteArrival(60_000, now: Instant(nanoseconds: 0) + .seconds(second), roundTrip: nil)
+      slow.noteArrival(60_000, waiting: 0, now: Instant(nanoseconds: 0) + .seconds(second), roundTrip: nil)
       slow.noteConsumption(60_000, now: Instant(nanoseconds: 0) + .seconds(second))
     }
     #expect(slow.size == 100_000)

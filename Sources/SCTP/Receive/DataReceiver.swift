@@ -171,7 +171,7 @@ package struct DataReceiver: ~Copyable {
   package mutating func endOfPacket(now: Instant, delay: Interval, roundTrip: Interval?) {
     packetsToAcknowledge += 1
     if deadline == nil { deadline = now + delay }
-    window.noteArrival(arrivedBytes, now: now, roundTrip: roundTrip)
+    window.noteArrival(arrivedBytes, waiting: reassembly.heldBytes, now: now, roundTrip: roundTrip)
     arrivedBytes = 0
   }
 

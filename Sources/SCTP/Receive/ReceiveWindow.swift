@@ -1,8 +1,10 @@
 // ReceiveWindow.swift — how large the receiver window is (RFC 9260 §6.2), and when it grows.
 //
-// A window that is smaller than the path's bandwidth times its delay makes the peer wait once a round trip. So when, in
-// one round trip, the peer has sent more than half of the window and the owner has consumed as much by then, the window is
-// what limits them, or soon will, and it doubles. An owner that does not read makes nothing grow; nor does a slow peer.
+// A window that is smaller than the path's bandwidth times its delay makes the peer wait once a round trip. What waits here
+// behind a hole takes room as well, for at least the round trip in which the hole is filled. So when, in one round trip,
+// what the peer has sent and the owner has consumed makes up, with what had to wait, more than half of the window, then the
+// window is what limits them, or soon will, and it doubles. An owner that does not read makes nothing grow; nor does a slow
+// peer, nor one that leaves holes and fills none.
 
 package import Wire
 
@@ -17,6 +19,9 @@ package struct ReceiveWindow: Sendable {
   private var consumed = 0
   /// Consumed in the round before: behind a hole, a round's data is consumed in the next one.
   private var consumedBefore = 0
+  /// The most that waited behind holes.
+  private var waited = 0
+  private var waitedBefore = 0
 
   // How long the peer took to send as much as the window: stands in for the round trip while none was measured.
   private var fillStart: Instant?
@@ -27,6 +32,9 @@ package struct ReceiveWindow: Sendable {
   /// A peer that takes longer than this to fill the window is slow, and not held up by it.
   static let longestRound = Interval.seconds(1)
 
+  /// Holes make a window grow only when as much of it goes through in a round trip.
+  private static let leastShare = 8
+
   package init(size: Int, maximum: Int) {
     self.size = size
     self.maximum = max(size, maximum)
@@ -34,18 +42,23 @@ package struct ReceiveWindow: Sendable {
 
   /// Data of new chunks has arrived.
   ///
-  /// - Parameter roundTrip: what the sending half has measured, if it has.
-  package mutating func noteArrival(_ byteCount: Int, now: Instant, roundTrip: Interval?) {
+  /// - Parameters:
+  ///   - waiting: bytes that wait behind holes now.
+  ///   - roundTrip: what the sending half has measured, if it has.
+  package mutating func noteArrival(_ byteCount: Int, waiting: Int, now: Instant, roundTrip: Interval?) {
     guard size < maximum else { return }
     if roundTrip == nil { measureFilling(byteCount, now: now) }
     round = roundTrip ?? fillTime
     if let roundStart, let round, now - roundStart < round {
       received += byteCount
+      waited = max(waited, waiting)
     } else {
       roundStart = now
       received = byteCount
       consumedBefore = consumed
       consumed = 0
+      waitedBefore = waited
+      waited = waiting
     }
   }
 
@@ -66,7 +79,8 @@ package struct ReceiveWindow: Sendable {
   package mutating func noteConsumption(_ byteCount: Int, now: Instant) {
     guard size < maximum, let roundStart, let round, now - roundStart < round else { return }
     consumed += byteCount
-    if min(received, consumed + consumedBefore) > size / 2 { grow() }
+    let through = min(received, consumed + consumedBefore)
+    if through > size / Self.leastShare, through + max(waited, waitedBefore) > size / 2 { grow() }
   }
 
   /// Doubles the window, within its maximum.
@@ -75,6 +89,8 @@ package struct ReceiveWindow: Sendable {
     roundStart = nil
     consumed = 0
     consumedBefore = 0
+    waited = 0
+    waitedBefore = 0
     filled = 0
     fillStart = nil
   }
