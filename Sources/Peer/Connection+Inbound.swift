@@ -103,11 +103,10 @@ extension Connection {
   /// An array's header, its place in a queue, and what the allocator adds.
   private static let messageOverhead = 64
 
-  /// Lets channels have streams as soon as the association is up, before the first message is looked at.
+  /// Lets channels have streams as soon as the peer's number of streams is known, before the first message is looked at:
+  /// with its INIT-ACK, so that DATA_CHANNEL_OPEN and what follows go behind our COOKIE-ECHO (RFC 9260 §5.1 C).
   private mutating func openChannelTable() {
-    guard !isChannelTableOpen, association.state != .closed, association.state != .cookieWait,
-      association.state != .cookieEchoed
-    else { return }
+    guard !isChannelTableOpen, association.state != .closed, association.state != .cookieWait else { return }
     isChannelTableOpen = true
     channels.connected(
       as: negotiation.dtlsRole == .client ? .even : .odd, maximumStreams: Int(association.outgoingStreamCount))

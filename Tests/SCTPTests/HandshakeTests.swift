@@ -50,6 +50,50 @@ import Wire
     }
   }
 
+  @Test(
+    "data goes behind COOKIE-ECHO: it arrives after one and a half round trips, also when the packet is lost at first")
+  func dataBehindTheCookie() throws {
+    for loses in [false, true] {
+      var world = World()
+      var isLost = !loses
+      world.filter = { _, packet in
+        guard packet[12] == ChunkType.cookieEcho, !isLost else { return true }
+        isLost = true
+        return false
+      }
+      world.a.association.connect(now: world.now)
+      try world.a.association.send(OutgoingMessage(1, pattern(500)), now: world.now)
+      let start = world.now
+      world.run(until: { _, b in b.state == .established })
+      #expect(world.b.messages.map(\.payload) == [pattern(500)])
+      if !loses { #expect(world.now - start == .milliseconds(30)) }
+      world.run(for: .seconds(20))
+      #expect(world.b.messages.count == 1)
+      let timeouts = world.a.association.statistics.timeouts
+      #expect(timeouts == (loses ? 1 : 0))
+    }
+  }
+
+  @Test("a cookie that has gone stale takes its data with it, which goes again behind the next one")
+  func staleCookieWithData() throws {
+    var short = SCTPConfiguration()
+    short.cookieLifetime = .milliseconds(40)
+    var world = World(b: short)
+    world.a.association.connect(now: world.now)
+    try world.a.association.send(OutgoingMessage(1, [7]), now: world.now)
+    try world.a.association.send(OutgoingMessage(1, [8]), now: world.now)
+    func has(_ type: UInt8) -> Bool { world.log.contains { $0.packet[12] == type } }
+    while !has(ChunkType.initiationAck), world.step(limit: world.now + .seconds(1)) {}
+    world.network.delay = .milliseconds(50)  // the COOKIE-ECHO is late
+    while !has(ChunkType.error), world.step(limit: world.now + .seconds(1)) {}
+    #expect(has(ChunkType.error))
+    world.network.delay = .milliseconds(10)
+    world.run(for: .seconds(20))
+    #expect(world.b.messages.map(\.payload) == [[7], [8]])
+    let inFlight = world.a.association.statistics.bytesInFlight
+    #expect(inFlight == 0)
+  }
+
   @Test("INIT, then COOKIE-ECHO, is given up after the limit", arguments: [ChunkType.initiation, ChunkType.cookieEcho])
   func givesUp(lost: UInt8) {
     var world = World()

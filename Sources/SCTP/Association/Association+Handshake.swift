@@ -189,6 +189,7 @@ extension SCTPAssociation {
     sender.start(
       initialTSN: localInitialTSN, peerWindow: Int(window), mayAbandon: peerSupportsForwardTSN,
       interleaves: peerSupportsInterleaving)
+    if outboundStreams < configuration.outboundStreams { sender.queue.dropMessages(fromStream: outboundStreams) }
     receiver = DataReceiver(
       initialTSN: peerInitialTSN, window: configuration.receiveWindow,
       maximumWindow: configuration.maximumReceiveWindow, maximumMessageSize: configuration.maximumIncomingMessageSize)
@@ -217,7 +218,6 @@ extension SCTPAssociation {
     errorCount = 0
     heartbeat.start(now: now, interval: configuration.heartbeatInterval)
     pathMTU.start(now: now, patience: probePatience)
-    if outboundStreams < configuration.outboundStreams { sender.queue.dropMessages(fromStream: outboundStreams) }
     events.append(.established)
     if !reset.waiting.isEmpty { startReset(now: now) }
     if shutsDownWhenEstablished { shutdown(now: now) }
@@ -296,7 +296,6 @@ extension SCTPAssociation {
     errorCount = 0
     heartbeat.start(now: now, interval: configuration.heartbeatInterval)
     pathMTU.start(now: now, patience: probePatience)
-    if outboundStreams < configuration.outboundStreams { sender.queue.dropMessages(fromStream: outboundStreams) }
     events.append(.restarted)
     // Our user has asked for the end; that the peer begins anew does not change it.
     if endsAnyway { shutdown(now: now) }

@@ -35,6 +35,7 @@ extension SCTPAssociation {
     handleInitiationTimeout(now: now)
     switch sender.handleTimeout(now: now) {
     case .none, .probe: break
+    case .counts where state == .cookieEchoed: break  // it went behind the cookie, whose own timer counts
     case .counts:
       pathMTU.noteTimeout(now: now, patience: probePatience)
       countError()

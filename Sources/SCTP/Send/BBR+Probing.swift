@@ -126,7 +126,8 @@ extension BBR {
     isProbeSampling = false
     if !isApplicationLimited {
       let target = min(inflight(gain: Gain.neutral), window)
-      longTermInflight = max(inflightThen, target * Constant.betaPercent / 100)
+      let bound = queue.exists ? inflightThen * Constant.headroomPercent / 100 : inflightThen
+      longTermInflight = max(bound, target * Constant.betaPercent / 100)
     }
     if phase == .probeUp { startProbeDown(now: now) }
   }

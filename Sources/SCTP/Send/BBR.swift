@@ -77,6 +77,8 @@ package struct BBR: Sendable {
   var probeRTTRoundDone = false
   private(set) var isRestartingFromIdle = false
 
+  var queue = StandingQueue()
+
   enum Gain {
     // Hundredths.
     static let startupPacing = 277
@@ -123,6 +125,7 @@ package struct BBR: Sendable {
     delivered += event.sample.acknowledged
     updateLatestSignals(event.sample)
     updateRound(event.sample)
+    queue.note(event.sample.roundTrip, isRoundStart: isRoundStart, now: event.now)
     updateMaximumBandwidth(event.sample)
     if isLossRoundStart {
       adaptLowerBounds()
@@ -166,6 +169,7 @@ package struct BBR: Sendable {
   /// Whether more than 2 % is lost, beyond what chance may do to 1 %: by two standard deviations, or a window of a few
   /// hundred packets would see too much in every tenth round.
   func isTooHigh(lost: Int, of inflight: Int) -> Bool {
+    if queue.exists { return lost > 0 }
     // In thousandths of packets.
     let seen = lost * 1_000 / packetSize
     let allowed = inflight * Constant.lossThresholdPerMille / packetSize
@@ -276,7 +280,8 @@ package struct BBR: Sendable {
   /// The pipe is full when three rounds in a row have not brought a quarter more (§5.3.1.2).
   private mutating func checkFullBandwidth(_ sample: DeliverySample) {
     guard !isPipeFullNow, isRoundStart, !sample.isApplicationLimited, let rate = sample.rate else { return }
-    if rate >= fullBandwidth + fullBandwidth / 4 {
+    let growth = phase == .startup ? fullBandwidth / 4 : fullBandwidth / 8
+    if rate >= fullBandwidth + growth {
       resetFullBandwidth(to: rate)
       return
     }

@@ -76,8 +76,13 @@ package struct DataSender: ~Copyable {
     roundTrip = RoundTripEstimator(configuration)
   }
 
-  /// The association is up: data may flow. What was queued before stays queued.
+  /// The peer's values are known: data may flow. What was queued before stays queued; what had gone behind a cookie that
+  /// has led to nothing goes again.
   package mutating func start(initialTSN: TSN, peerWindow: Int, mayAbandon: Bool, interleaves: Bool = false) {
+    if !outstanding.isEmpty {
+      queue.rewind()
+      forget()
+    }
     outstanding = OutstandingData(initialTSN: initialTSN)
     self.peerWindow = peerWindow
     self.mayAbandon = mayAbandon
