@@ -32,6 +32,9 @@ FLAGS = [
 # Chromium's own SCTP then writes each packet to its log, before encryption and after decryption.
 SCTP_LOG_FLAGS = ["--enable-logging=stderr", "--vmodule=*dcsctp*=4,*text_pcap*=4"]
 
+# Offers then carry `a=sctp-init` (draft-hancke-tsvwg-snap), in versions that know it.
+SNAP_FLAGS = ["--force-fieldtrials=WebRTC-Sctp-Snap/Enabled/"]
+
 
 class BrowserError(Exception):
     """Chromium did not start, went away, answered with an error, or was late."""

@@ -21,14 +21,19 @@ struct ConnectCommand: AsyncParsableCommand {
   @Flag(help: "Wait for an offer and answer it.") var answer = false
   @Option(help: "The channel's label; used with --offer.") var label = "swarm"
   @Flag(help: "Send every message back as it came.") var echo = false
+  @Flag(
+    help: "Begin SCTP in the offer (a=sctp-init), for peers that take it up; what a peer offers is taken up in any case.")
+  var sctpInit = false
 
   func validate() throws {
     guard offer != answer else { throw ValidationError("give either --offer or --answer") }
+    guard offer || !sctpInit else { throw ValidationError("--sctp-init is for the side that offers") }
   }
 
   func run() async throws {
     var configuration = PeerConnectionConfiguration()
     configuration.loopback = .included
+    configuration.offersSCTPInitiation = sctpInit
     let session = ConnectSession(connection: try PeerConnection(configuration: configuration), echo: echo)
     try await session.run(offering: offer ? label : nil)
   }
