@@ -16,6 +16,8 @@ import subprocess
 import tempfile
 import threading
 
+from cases import PeerError
+
 FLAGS = [
     "--headless=new",
     "--no-sandbox",
@@ -36,7 +38,7 @@ SCTP_LOG_FLAGS = ["--enable-logging=stderr", "--vmodule=*dcsctp*=4,*text_pcap*=4
 SNAP_FLAGS = ["--force-fieldtrials=WebRTC-Sctp-Snap/Enabled/"]
 
 
-class BrowserError(Exception):
+class BrowserError(PeerError):
     """Chromium did not start, went away, answered with an error, or was late."""
 
 

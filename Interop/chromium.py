@@ -10,43 +10,21 @@ import argparse
 import base64
 import json
 import os
-import random
 import shutil
 import signal
 import sys
 import threading
-import time
 
 from browser import SCTP_LOG_FLAGS, SNAP_FLAGS, BrowserError, Chromium, PageServer
 from capture import SCTP_LINE, Capture
+from cases import SIZES, Report, binary_of, check, compare, contents
 from connect import ConnectError, SwarmConnect
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 PATIENCE = 20  # seconds that any one wait may take
 WHOLE_RUN = 480  # seconds until the run is ended from outside
 LABEL = "interop — ünïcode"
-SIZES = [0, 1, 2, 1000, 16_384, 65_535, 65_536, 262_143, 262_144]
 PACKET_EDGES = range(1_191, 1_301)  # around the sizes at which a message takes a second packet
-
-
-class Mismatch(Exception):
-    """The other side has something else than was sent."""
-
-
-def text_of(size):
-    """Text of exactly `size` UTF-8 bytes, with characters of every length and those that JSON must escape."""
-    characters, left = [], size
-    while left > 0:
-        character = "a\u00e9\u6c34\U0001f600\"\\\n\u0000\u007f\u2028"[len(characters) % 10]
-        if len(character.encode()) > left:
-            character = "x"
-        characters.append(character)
-        left -= len(character.encode())
-    return "".join(characters)
-
-
-def binary_of(size):
-    return random.Random(size).randbytes(size)
 
 
 class Session:
@@ -144,29 +122,7 @@ class Session:
         check(not unread, "said more than it should: %.300s" % unread)
 
 
-def check(condition, otherwise):
-    if not condition:
-        raise Mismatch(otherwise)
-
-
-def compare(message, content):
-    if isinstance(content, str):
-        received = message.get("text")
-        check(received is not None, "binary came where text was sent")
-    else:
-        received = message.get("base64")
-        check(received is not None, "text came where binary was sent")
-        received = base64.b64decode(received)
-    if received != content:
-        same = len(os.path.commonprefix([received, content]))
-        raise Mismatch("%d of %d sent arrived, different from position %d" % (len(received), len(content), same))
-
-
 # Cases: each function takes the run and the role, and reports through `run.case`.
-
-
-def contents(size):
-    return [("text", text_of(size)), ("binary", binary_of(size))]
 
 
 def messages_each_way(run, chromium_offers):
@@ -331,7 +287,7 @@ def initiation_is_not_taken_up(run, chromium_offers):
 def handshake_in_the_descriptions(run, chromium_offers):
     """Both INIT chunks travel as `a=sctp-init`, and none in a packet (draft-hancke-tsvwg-snap)."""
     if not offers_initiation(run.browser):
-        print("--    chromium %s: this version knows no a=sctp-init, nothing to test" % run.role, flush=True)
+        run.note("this version knows no a=sctp-init, nothing to test")
         return
     logged = len(run.browser.log_text())
     with Session(run, chromium_offers, *([] if chromium_offers else ["--sctp-init"])) as session:
@@ -369,31 +325,12 @@ SCENARIOS = [
 SNAP_SCENARIOS = [handshake_in_the_descriptions]
 
 
-class Run:
+class Run(Report):
     def __init__(self, options):
+        super().__init__("chromium", options.verbose)
         self.options = options
         self.swarm = os.path.abspath(options.swarm)
-        self.passed = 0
-        self.failed = 0
-        self.role = ""
-        self.started = time.monotonic()
         self.browser = None
-
-    def trace(self, direction, value):
-        if self.options.verbose:
-            print("      %7.3f %s %.200s" % (time.monotonic() - self.started, direction, value), file=sys.stderr)
-
-    def case(self, name, body):
-        started = time.monotonic()
-        try:
-            body()
-        except (Mismatch, BrowserError, ConnectError) as error:
-            self.failed += 1
-            print("FAIL  chromium %s: %s: %s" % (self.role, name, error), flush=True)
-            return False
-        self.passed += 1
-        print("ok    chromium %s: %s (%.0f ms)" % (self.role, name, (time.monotonic() - started) * 1000), flush=True)
-        return True
 
     def all(self):
         server = PageServer(FOLDER)
@@ -466,8 +403,7 @@ def main():
     except BrowserError as error:
         run.failed += 1
         print("FAIL  " + str(error))
-    print("%d passed, %d failed" % (run.passed, run.failed))
-    return 0 if run.passed and not run.failed else 1
+    return run.conclude()
 
 
 if __name__ == "__main__":

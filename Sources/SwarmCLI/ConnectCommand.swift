@@ -27,7 +27,7 @@ struct ConnectCommand: AsyncParsableCommand {
   var maxPacketLifeTime: UInt16?
   @Flag(help: "Send every message back as it came.") var echo = false
   @Flag(
-    help: "Begin SCTP in the offer (a=sctp-init), for peers that take it up; what a peer offers is taken up in any case.")
+    help: "Begin SCTP in the offer (a=sctp-init); a peer's offer of that is taken up in any case.")
   var sctpInit = false
 
   func validate() throws {
