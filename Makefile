@@ -17,7 +17,7 @@ help:
 	@echo "make demo      a swarm of three processes: join, connect, send a file, vote   [PEERS=n] [FILE=path]"
 	@echo "make test      every test, the simulation over 1,000 seeds, the consumer package   [SEEDS=n]"
 	@echo "make conformance   SCTP against the published suites: suite, passed, not applicable"
-	@echo "make interop   data channels with headless Chromium, both roles"
+	@echo "make interop   data channels with headless Chromium and with Pion, both roles"
 	@echo "make witness   SCTP with libusrsctp, 500 runs   [SEEDS=n]"
 	@echo "make soak      two SCTP associations over a hostile network, 20,000 seeds   [SEEDS=n]"
 	@echo "make fuzz      every fuzz target for a while   [SECONDS=20]"
@@ -45,9 +45,10 @@ conformance:
 	Scripts/conformance
 
 interop:
-	@Scripts/setup python3 chromium
+	@Scripts/setup python3 chromium golang-go golang-github-pion-webrtc.v3-dev
 	swift build -c release --product swarm
 	Interop/chromium.py --swarm .build/release/swarm
+	Interop/pion.py --swarm .build/release/swarm
 
 witness:
 	@Scripts/setup libusrsctp2

@@ -16,6 +16,8 @@ import subprocess
 import tempfile
 import threading
 
+from cases import PeerError
+
 FLAGS = [
     "--headless=new",
     "--no-sandbox",
@@ -32,8 +34,11 @@ FLAGS = [
 # Chromium's own SCTP then writes each packet to its log, before encryption and after decryption.
 SCTP_LOG_FLAGS = ["--enable-logging=stderr", "--vmodule=*dcsctp*=4,*text_pcap*=4"]
 
+# Offers then carry `a=sctp-init` (draft-hancke-tsvwg-snap), in versions that know it.
+SNAP_FLAGS = ["--force-fieldtrials=WebRTC-Sctp-Snap/Enabled/"]
 
-class BrowserError(Exception):
+
+class BrowserError(PeerError):
     """Chromium did not start, went away, answered with an error, or was late."""
 
 

@@ -10,43 +10,21 @@ import argparse
 import base64
 import json
 import os
-import random
 import shutil
 import signal
 import sys
 import threading
-import time
 
-from browser import SCTP_LOG_FLAGS, BrowserError, Chromium, PageServer
-from capture import Capture
+from browser import SCTP_LOG_FLAGS, SNAP_FLAGS, BrowserError, Chromium, PageServer
+from capture import SCTP_LINE, Capture
+from cases import SIZES, Report, binary_of, check, compare, contents
 from connect import ConnectError, SwarmConnect
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 PATIENCE = 20  # seconds that any one wait may take
 WHOLE_RUN = 480  # seconds until the run is ended from outside
 LABEL = "interop — ünïcode"
-SIZES = [0, 1, 2, 1000, 16_384, 65_535, 65_536, 262_143, 262_144]
 PACKET_EDGES = range(1_191, 1_301)  # around the sizes at which a message takes a second packet
-
-
-class Mismatch(Exception):
-    """The other side has something else than was sent."""
-
-
-def text_of(size):
-    """Text of exactly `size` UTF-8 bytes, with characters of every length and those that JSON must escape."""
-    characters, left = [], size
-    while left > 0:
-        character = "a\u00e9\u6c34\U0001f600\"\\\n\u0000\u007f\u2028"[len(characters) % 10]
-        if len(character.encode()) > left:
-            character = "x"
-        characters.append(character)
-        left -= len(character.encode())
-    return "".join(characters)
-
-
-def binary_of(size):
-    return random.Random(size).randbytes(size)
 
 
 class Session:
@@ -144,29 +122,7 @@ class Session:
         check(not unread, "said more than it should: %.300s" % unread)
 
 
-def check(condition, otherwise):
-    if not condition:
-        raise Mismatch(otherwise)
-
-
-def compare(message, content):
-    if isinstance(content, str):
-        received = message.get("text")
-        check(received is not None, "binary came where text was sent")
-    else:
-        received = message.get("base64")
-        check(received is not None, "text came where binary was sent")
-        received = base64.b64decode(received)
-    if received != content:
-        same = len(os.path.commonprefix([received, content]))
-        raise Mismatch("%d of %d sent arrived, different from position %d" % (len(received), len(content), same))
-
-
 # Cases: each function takes the run and the role, and reports through `run.case`.
-
-
-def contents(size):
-    return [("text", text_of(size)), ("binary", binary_of(size))]
 
 
 def messages_each_way(run, chromium_offers):
@@ -301,56 +257,110 @@ def wrong_fingerprint(run, chromium_offers):
         run.case("a wrong fingerprint is refused", story)
 
 
+# Chunks of the handshake of SCTP.
+HANDSHAKE = {1: "INIT", 2: "INIT-ACK", 10: "COOKIE-ECHO", 11: "COOKIE-ACK"}
+
+
+def offers_initiation(browser):
+    """Whether this Chromium, as it was started, begins SCTP in its offers."""
+    return "a=sctp-init:" in browser.evaluate(
+        "(async () => { const one = new RTCPeerConnection(); one.createDataChannel('');"
+        " const offer = await one.createOffer(); one.close(); return offer.sdp; })()")
+
+
+def initiation_is_not_taken_up(run, chromium_offers):
+    """What `--sctp-init` offers is not known to a Chromium that was not told to: the usual handshake takes its place."""
+    if chromium_offers:
+        return
+    with Session(run, False, "--echo", "--sctp-init") as session:
+
+        def story():
+            session.open()
+            described = [sender for sender, value in session.exchanged if "a=sctp-init:" in value.get("sdp", "")]
+            check(described == ["swarm"], "sctp-init from %s" % described)
+            session.page_sends("after the handshake")
+            session.page_has("after the handshake")
+
+        run.case("sctp-init that is not taken up", story)
+
+
+def handshake_in_the_descriptions(run, chromium_offers):
+    """Both INIT chunks travel as `a=sctp-init`, and none in a packet (draft-hancke-tsvwg-snap)."""
+    if not offers_initiation(run.browser):
+        run.note("this version knows no a=sctp-init, nothing to test")
+        return
+    logged = len(run.browser.log_text())
+    with Session(run, chromium_offers, *([] if chromium_offers else ["--sctp-init"])) as session:
+
+        def opens():
+            session.open()
+            described = sorted(sender for sender, value in session.exchanged if "a=sctp-init:" in value.get("sdp", ""))
+            check(described == ["chromium", "swarm"], "sctp-init from %s" % described)
+
+        if not run.case("channel opens with both INIT chunks in the descriptions", opens):
+            return
+        for size in SIZES:
+            for kind, content in contents(size):
+                run.case("%s of %d bytes each way without a handshake" % (kind, size), lambda: (
+                    session.page_sends(content), session.swarm_has(content),
+                    session.swarm_sends(content), session.page_has(content)))
+        run.case("chromium closes the channel", lambda: (
+            session.evaluate("peer.channel.close()"), session.swarm_sees_close(), session.page_sees_close(),
+            session.swarm_ends_well()))
+
+        def no_handshake():
+            types = [bytes.fromhex(text)[12] for _, text in SCTP_LINE.findall(run.browser.log_text()[logged:])]
+            check(types, "Chromium has logged no packet")
+            seen = sorted({HANDSHAKE[kind] for kind in types if kind in HANDSHAKE})
+            check(not seen, "in spite of the descriptions: " + ", ".join(seen))
+
+        run.case("no chunk of the handshake in any packet", no_handshake)
+
+
 SCENARIOS = [
     messages_each_way, echo, flush_before_close, browser_goes_away, unreliable_channel, useless_candidates,
-    wrong_fingerprint,
+    wrong_fingerprint, initiation_is_not_taken_up,
 ]
+# These need a Chromium that begins SCTP in its offers, and that writes its packets down.
+SNAP_SCENARIOS = [handshake_in_the_descriptions]
 
 
-class Run:
+class Run(Report):
     def __init__(self, options):
+        super().__init__("chromium", options.verbose)
         self.options = options
         self.swarm = os.path.abspath(options.swarm)
-        self.passed = 0
-        self.failed = 0
-        self.role = ""
-        self.started = time.monotonic()
         self.browser = None
-
-    def trace(self, direction, value):
-        if self.options.verbose:
-            print("      %7.3f %s %.200s" % (time.monotonic() - self.started, direction, value), file=sys.stderr)
-
-    def case(self, name, body):
-        started = time.monotonic()
-        try:
-            body()
-        except (Mismatch, BrowserError, ConnectError) as error:
-            self.failed += 1
-            print("FAIL  chromium %s: %s: %s" % (self.role, name, error), flush=True)
-            return False
-        self.passed += 1
-        print("ok    chromium %s: %s (%.0f ms)" % (self.role, name, (time.monotonic() - started) * 1000), flush=True)
-        return True
 
     def all(self):
         server = PageServer(FOLDER)
         try:
-            self.browser = Chromium(self.options.chromium, flags=SCTP_LOG_FLAGS if self.options.capture else [])
-            print("%s against %s" % (self.browser.version, self.swarm), flush=True)
+            if self.options.capture:
+                self.with_browser(server, SCTP_LOG_FLAGS, [
+                    lambda run, chromium_offers: run.case(
+                        "short session is recorded", lambda: record(run, chromium_offers))])
+                return
+            for flags, scenarios in (([], SCENARIOS), (SNAP_FLAGS + SCTP_LOG_FLAGS, SNAP_SCENARIOS)):
+                wanted = [scenario for scenario in scenarios if self.options.only in scenario.__name__]
+                if wanted:
+                    self.with_browser(server, flags, wanted)
+        finally:
+            server.close()
+
+    def with_browser(self, server, flags, scenarios):
+        try:
+            self.browser = Chromium(self.options.chromium, flags=flags)
+            print("%s against %s" % (" ".join([self.browser.version, *flags]), self.swarm), flush=True)
             self.browser.open_page(server.origin)
             for chromium_offers in (True, False):
                 self.role = "offers" if chromium_offers else "answers"
-                if self.options.capture:
-                    self.case("short session is recorded", lambda: record(self, chromium_offers))
-                    continue
-                for scenario in SCENARIOS:
-                    if self.options.only in scenario.__name__:
-                        scenario(self, chromium_offers)
+                for scenario in scenarios:
+                    scenario(self, chromium_offers)
         finally:
             if self.browser:
                 self.browser.close()
-            server.close()
+                self.browser = None
+
 
 
 def record(run, chromium_offers):
@@ -372,7 +382,7 @@ def main():
     parser.add_argument("--swarm", required=True, metavar="PATH", help="the command to test")
     parser.add_argument("--chromium", default=shutil.which("chromium") or "chromium", metavar="PATH")
     parser.add_argument("--only", default="", metavar="TEXT", help="only scenarios with this in their name: "
-                        + ", ".join(scenario.__name__ for scenario in SCENARIOS))
+                        + ", ".join(scenario.__name__ for scenario in SCENARIOS + SNAP_SCENARIOS))
     parser.add_argument("--capture", metavar="DIR", help="record one short session per role instead of testing "
                         "(needs the right to open packet sockets)")
     parser.add_argument("--verbose", action="store_true", help="print every line that passes")
@@ -393,8 +403,7 @@ def main():
     except BrowserError as error:
         run.failed += 1
         print("FAIL  " + str(error))
-    print("%d passed, %d failed" % (run.passed, run.failed))
-    return 0 if run.passed and not run.failed else 1
+    return run.conclude()
 
 
 if __name__ == "__main__":

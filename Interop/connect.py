@@ -7,9 +7,10 @@ import subprocess
 import threading
 
 from browser import end_group
+from cases import PeerError
 
 
-class ConnectError(Exception):
+class ConnectError(PeerError):
     """`swarm connect` said something unexpected, ended, or was late."""
 
 
@@ -125,7 +126,7 @@ class SwarmConnect:
     def read_errors(self):
         for line in self.process.stderr:
             self.stderr += line
-            del self.stderr[:-4000]
+            del self.stderr[:-40000]
 
     def write_lines(self):
         while (line := self.lines.get()) is not None:

@@ -110,6 +110,12 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
     return unsafe String(cString: name)
   }
 
+  /// The protection profile for media that both sides know, by OpenSSL's name; nil when the peer has named none.
+  package var mediaProfile: String? {
+    guard isConnected, let profile = unsafe SSL_get_selected_srtp_profile(ssl) else { return nil }
+    return unsafe String(cString: profile.pointee.name)
+  }
+
   /// Records and datagrams that were dropped without asking OpenSSL.
   package var droppedRecords: Int { unsafe pipe.pointee.droppedRecords }
 

@@ -67,17 +67,19 @@ extension Connection {
     return true
   }
 
-  /// ICE first, then the DTLS handshake, then SCTP; last words come last.
+  /// ICE first, then DTLS's own messages, then SCTP; last words come last. A peer that has not seen the end of the handshake
+  /// cannot read what comes after it, and some drop it.
   private mutating func transmitOne(into batch: inout TransmitBatch, maximum: Int, now: Instant) -> Bool {
     if batch.append(maximum: maximum, { out in ice.pollTransmit(into: &out, now: now) }) { return true }
     guard hasSession, let route = sendRoute else { return false }
-    if isSessionConnected {
-      let hasPacket = batch.append(maximum: maximum) { out in
-        Self.sealNext(of: &association, through: &plaintext, with: &dtls, into: &out, now: now) ? route : nil
-      }
-      if hasPacket { return true }
-      if isClosing { dtls!.close() }
+    if batch.append(maximum: maximum, { out in dtls!.pollTransmit(into: &out) ? route : nil }) { return true }
+    guard isSessionConnected else { return false }
+    let hasPacket = batch.append(maximum: maximum) { out in
+      Self.sealNext(of: &association, through: &plaintext, with: &dtls, into: &out, now: now) ? route : nil
     }
+    if hasPacket { return true }
+    guard isClosing else { return false }
+    dtls!.close()
     return batch.append(maximum: maximum) { out in dtls!.pollTransmit(into: &out) ? route : nil }
   }
 

@@ -54,6 +54,8 @@ package struct VirtualNetwork {
 
   package var conditions: PathConditions
   package private(set) var counters = Counters()
+  /// Shown every datagram that is sent, whatever becomes of it.
+  package var observer: ((Datagram) -> Void)?
   private var random: RandomSource
   /// A binary heap, the next arrival first.
   private var inFlight: [InFlight] = []
@@ -68,6 +70,7 @@ package struct VirtualNetwork {
 
   package mutating func send(_ datagram: Datagram, now: Instant) {
     counters.sent += 1
+    observer?(datagram)
     if datagram.bytes.count > conditions.maximumDatagramSize || happens(conditions.lossPerMille) {
       counters.lost += 1
       return

@@ -20,17 +20,32 @@ struct ConnectCommand: AsyncParsableCommand {
   @Flag(help: "Make the offer.") var offer = false
   @Flag(help: "Wait for an offer and answer it.") var answer = false
   @Option(help: "The channel's label; used with --offer.") var label = "swarm"
+  @Flag(help: "Messages may overtake each other; used with --offer.") var unordered = false
+  @Option(help: ArgumentHelp("Give a message up after so many retransmissions; used with --offer.", valueName: "n"))
+  var maxRetransmits: UInt16?
+  @Option(help: ArgumentHelp("Give a message up after so many milliseconds; used with --offer.", valueName: "ms"))
+  var maxPacketLifeTime: UInt16?
   @Flag(help: "Send every message back as it came.") var echo = false
+  @Flag(
+    help: "Begin SCTP in the offer (a=sctp-init); a peer's offer of that is taken up in any case.")
+  var sctpInit = false
 
   func validate() throws {
     guard offer != answer else { throw ValidationError("give either --offer or --answer") }
+    guard offer || !sctpInit else { throw ValidationError("--sctp-init is for the side that offers") }
+    guard maxRetransmits == nil || maxPacketLifeTime == nil else {
+      throw ValidationError("--max-retransmits and --max-packet-life-time exclude each other")
+    }
   }
 
   func run() async throws {
     var configuration = PeerConnectionConfiguration()
     configuration.loopback = .included
+    configuration.offersSCTPInitiation = sctpInit
     let session = ConnectSession(connection: try PeerConnection(configuration: configuration), echo: echo)
-    try await session.run(offering: offer ? label : nil)
+    let channel = DataChannelConfiguration(
+      isOrdered: !unordered, maxRetransmits: maxRetransmits, maxPacketLifeTime: maxPacketLifeTime)
+    try await session.run(offering: offer ? label : nil, channel)
   }
 }
 
@@ -56,9 +71,9 @@ private struct ConnectSession {
   let connection: PeerConnection
   let echo: Bool
 
-  func run(offering label: String?) async throws {
+  func run(offering label: String?, _ configuration: DataChannelConfiguration) async throws {
     if let label {
-      let channel = try await connection.createDataChannel(label)
+      let channel = try await connection.createDataChannel(label, configuration)
       let offer = try await connection.createOffer()
       try await connection.setLocalDescription(offer)
       JSONLines.write(ConnectLine(type: .offer, sdp: offer.sdp))

@@ -45,6 +45,9 @@ public struct PeerConnectionConfiguration: Sendable {
   public var maximumProbedDatagramSize = 1_472
   /// Decides only what this side sends; the peer chooses for itself.
   public var congestionControl = CongestionControl.bbr
+  /// Whether our offers carry the first chunk of SCTP, `a=sctp-init` (draft-hancke-tsvwg-snap). With a peer that answers
+  /// in kind a channel opens up to two round trips sooner; others ignore it. A peer's offer of it is taken up in any case.
+  public var offersSCTPInitiation = false
   public var logger = Logger(label: "webrtc")
 
   public init() {}

@@ -74,6 +74,7 @@ public actor PeerConnection {
     machineConfiguration.sctp.receiveWindow = min(
       machineConfiguration.sctp.receiveWindow, configuration.receiveBufferLimit)
     machineConfiguration.sctp.maximumReceiveWindow = configuration.receiveBufferLimit
+    machineConfiguration.offersInitiation = configuration.offersSCTPInitiation
     machineConfiguration.sctp.congestionControl = configuration.congestionControl.inSCTP
     do {
       loop = try configuration.eventLoop ?? EventLoopGroup.shared.next()

@@ -27,4 +27,24 @@ import Wire
     let buffered = world.a.association.bufferedTotal
     #expect(buffered == 0)
   }
+
+  @Test("a message of one byte says nothing about the path", arguments: CongestionControl.allCases)
+  func smallMessagesFirst(control: CongestionControl) throws {
+    var sending = SCTPConfiguration()
+    sending.congestionControl = control
+    var receiving = SCTPConfiguration()
+    receiving.acknowledgementDelay = .milliseconds(200)  // as browsers hold back the answer to a lone packet
+    var world = World.connected(a: sending, b: receiving)
+    for size in [1, 1, 16_384] {
+      let began = world.now
+      try world.a.association.send(OutgoingMessage(1, pattern(size)), now: world.now)
+      world.run(until: { a, b in a.bufferedTotal == 0 && b.receivedTSN == a.nextTSN.reversed(by: 1) })
+      // The message needs two windows.
+      let took = world.now - began
+      #expect(took <= .milliseconds(size == 1 ? 10 : 50), "\(size) bytes took \(took)")
+    }
+    world.run(for: .seconds(1))
+    let sizes = world.b.messages.map(\.payload.count)
+    #expect(sizes == [1, 1, 16_384])
+  }
 }

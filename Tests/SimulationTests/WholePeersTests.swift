@@ -121,6 +121,38 @@ private struct Conversation {
     #expect(wait <= .milliseconds(offers ? 20 : 50) && (offers || wait > .milliseconds(30)), "\(wait)")
   }
 
+  /// The end of the handshake leaves before what it protects, also when SCTP need not wait for a handshake of its own:
+  /// BoringSSL drops what it cannot read yet.
+  @Test(arguments: [false, true])
+  func nothingOvertakesTheEndOfTheHandshake(offers: Bool) throws {
+    defer { virtual_clock_clear() }
+    var configuration = Connection.Configuration()
+    configuration.offersInitiation = offers
+    var peers = try TwoPeers(configuration: configuration, conditions: PathConditions(), seed: 7) {
+      virtual_clock_set($0.nanoseconds)
+    }
+    // The content type and the epoch of each datagram's last record, by sender.
+    var records: [SocketAddress: [[UInt8]]] = [:]
+    peers.network.observer = { datagram in
+      guard (20..<64).contains(datagram.bytes[0]) else { return }
+      var start = 0
+      while start + 13 <= datagram.bytes.count {
+        records[datagram.from, default: []].append([datagram.bytes[start], datagram.bytes[start + 4]])
+        start += 13 + Int(datagram.bytes[start + 11]) << 8 + Int(datagram.bytes[start + 12])
+      }
+    }
+    try peers.negotiate()
+    _ = try peers.offerer.openChannel(ChannelParameters(label: "first"), now: peers.now)
+    let isUp = peers.run(limit: .seconds(5), until: { _ in false }) { _, _ in }
+    #expect(!isUp)
+    for address in [TwoPeers.offererAddress, TwoPeers.answererAddress] {
+      let sent = try #require(records[address])
+      let finished = try #require(sent.firstIndex(of: [22, 1]))
+      let data = try #require(sent.firstIndex { $0[0] == 23 })
+      #expect(finished < data, "\(address): \(sent.prefix(data + 1))")
+    }
+  }
+
   /// Chunks, DTLS and the batch all take what the probes have found; and a path that carries less later loses nothing.
   @Test(arguments: [(1_500, 1_432), (1_472, 1_432), (1_440, 1_392), (1_252, 1_160), (1_200, 1_160)])
   func growsToThePath(carried: Int, packetSize: Int) throws {

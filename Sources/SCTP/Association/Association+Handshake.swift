@@ -36,7 +36,11 @@ extension SCTPAssociation {
     guard initiationTimer.expire(now: now) else { return }
     initiationRetransmits += 1
     guard initiationRetransmits <= configuration.maximumInitRetransmits else { return close(.connectTimedOut) }
-    if state == .cookieWait, initiationRetransmits >= Self.initsWithAllExtensions { offerLess() }
+    if state == .cookieWait, offered != .basic {
+      if initiationRetransmits >= Self.initsWithAllExtensions { offerLess() }
+      // The waits double (§6.3.3 E2) from the INIT on that offers less: until then only the peer's taste is in doubt.
+      initiationTimer.start(now: now)
+    }
     initiationDue = true
   }
 

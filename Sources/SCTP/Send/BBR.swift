@@ -318,10 +318,12 @@ package struct BBR: Sendable {
   }
 
   private mutating func setPacingRate(smoothed: Interval?) {
-    if bandwidth > 0 { return setPacingRate(gain: pacingGain) }
-    // Before the first measurement: the first window over the first round trip (§5.6.2).
-    guard let roundTrip = smoothed, roundTrip > .zero else { return }
-    pacingRate = Rate.of(window, over: roundTrip) * Gain.startupPacing / 100
+    // §5.6.2: the pace begins with the first window over the first round trip, and Startup only raises it. What is measured
+    // at first may be a message of one byte.
+    if pacingRate == nil, let roundTrip = smoothed, roundTrip > .zero {
+      pacingRate = Rate.of(window, over: roundTrip) / 100 * Gain.startupPacing
+    }
+    if bandwidth > 0 { setPacingRate(gain: pacingGain) }
   }
 
   private mutating func setPacingRate(gain: Int) {

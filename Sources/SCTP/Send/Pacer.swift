@@ -24,11 +24,14 @@ struct Pacer {
       deadline = nil
       return true
     }
-    if let due = deadline {
+    let burst = max(min(Rate.bytes(rate, over: Self.burstTime), Self.maximumBurst), 2 * packetSize)
+    // A path that has turned out to be faster is not busy for as long as was thought.
+    busyUntil = min(busyUntil, now + Rate.time(for: burst + 2 * packetSize, at: rate))
+    if let due = deadline.map({ min($0, busyUntil) }) {
+      deadline = due
       guard due <= now else { return false }
       deadline = nil
     }
-    let burst = max(min(Rate.bytes(rate, over: Self.burstTime), Self.maximumBurst), 2 * packetSize)
     guard busyUntil - now >= Rate.time(for: burst, at: rate) else { return true }
     deadline = busyUntil
     return false
