@@ -46,7 +46,8 @@ extension BBR {
     probeUpBytesPerPacket = .max
     // §5.3.3.3: a random wait, so that flows do not probe in step.
     roundsSinceProbe = Int(random.next() % 2)
-    probeWait = .milliseconds(2_000 + Int64(random.next() % 1_000))
+    // Beside a long queue each probe gains little, and the next round trip probe takes it away: twice as often.
+    probeWait = .milliseconds((2_000 + Int64(random.next() % 1_000)) / (isCrowded ? 2 : 1))
     cycleStart = now
     ackPhase = .probeStopping
     startRound()
@@ -126,7 +127,7 @@ extension BBR {
     isProbeSampling = false
     if !isApplicationLimited {
       let target = min(inflight(gain: Gain.neutral), window)
-      let bound = queue.exists ? inflightThen * Constant.headroomPercent / 100 : inflightThen
+      let bound = queue.exists ? inflightThen * Constant.betaPercent / 100 : inflightThen
       longTermInflight = max(bound, target * Constant.betaPercent / 100)
     }
     if phase == .probeUp { startProbeDown(now: now) }

@@ -88,7 +88,9 @@ package struct BBR: Sendable {
     static let neutral = 100
     static let window = 200
     static let upWindow = 225
+    static let crowdedWindow = 300
     static let probeRTTWindow = 50
+    static let crowdedProbeRTTWindow = 80
   }
   enum Constant {
     /// §2.7: a higher loss rate than this says that too much is in flight (2 %).
@@ -175,6 +177,10 @@ package struct BBR: Sendable {
     let allowed = inflight * Constant.lossThresholdPerMille / packetSize
     return seen > allowed && (seen - allowed) * (seen - allowed) > 4 * allowed * 1_000
   }
+
+  /// Somebody else keeps up a long queue that has not overflowed yet. Then twice the product, which knows of no queue, is
+  /// less than a round trip's worth, and each measurement would find less than the one before.
+  var isCrowded: Bool { isProbingBandwidth && longTermInflight == nil && queue.exists }
 
   // MARK: The model
 
@@ -332,7 +338,7 @@ package struct BBR: Sendable {
   }
 
   private mutating func setWindow(_ event: CongestionEvent) {
-    let limit = inflight(gain: windowGain) + extraAcknowledged
+    let limit = inflight(gain: isCrowded ? Gain.crowdedWindow : windowGain) + extraAcknowledged
     if isPipeFull {
       window = min(window + event.sample.acknowledged, limit)
     } else if window < limit || delivered < CongestionController.initialPackets * packetSize {
@@ -343,7 +349,11 @@ package struct BBR: Sendable {
     window = min(window, modelBound, CongestionController.maximumWindow)
   }
 
-  var probeRTTWindow: Int { max(inflight(gain: Gain.probeRTTWindow), minimumWindow) }
+  var probeRTTWindow: Int {
+    // What somebody else keeps up does not go away when we do.
+    let gain = longTermInflight == nil && queue.exists ? Gain.crowdedProbeRTTWindow : Gain.probeRTTWindow
+    return max(inflight(gain: gain), minimumWindow)
+  }
 
   /// §5.6.4.7: the bounds that loss has drawn.
   private var modelBound: Int {
