@@ -52,12 +52,13 @@ let package = Package(
     .target(name: "SCTP", dependencies: ["Wire", "Digest", deque, heap], swiftSettings: settings),
     .target(name: "DataChannel", dependencies: ["Wire", "SCTP", deque], swiftSettings: settings),
     .target(name: "SDP", swiftSettings: settings),
+    .target(name: "MDNS", dependencies: ["Wire", deque], swiftSettings: settings),
     .target(
       name: "Peer", dependencies: ["Wire", "ICE", "DTLS", "SCTP", "DataChannel", "SDP", deque], swiftSettings: settings),
     .target(name: "Net", dependencies: ["Wire", "CPosix"], swiftSettings: settings),
     .target(
       name: "WebRTC",
-      dependencies: ["Wire", "ICE", "DTLS", "SCTP", "DataChannel", "SDP", "Peer", "Net", deque, logging],
+      dependencies: ["Wire", "Digest", "ICE", "DTLS", "SCTP", "DataChannel", "SDP", "Peer", "Net", deque, logging],
       swiftSettings: settings),
     .target(name: "Signaling", dependencies: ["Wire", "Digest", deque], swiftSettings: settings),
     .target(
@@ -83,7 +84,7 @@ let package = Package(
       swiftSettings: settings),
     .target(
       name: "FuzzEntry",
-      dependencies: ["Wire", "STUN", "ICE", "SCTP", "DataChannel", "SDP", "Signaling"],
+      dependencies: ["Wire", "STUN", "ICE", "SCTP", "DataChannel", "SDP", "MDNS", "Signaling"],
       swiftSettings: settings),
     .target(name: "TestSupport", dependencies: ["Wire"], path: "Tests/TestSupport", swiftSettings: testSettings),
     .target(
@@ -109,11 +110,12 @@ let package = Package(
     .testTarget(
       name: "DataChannelTests", dependencies: ["DataChannel", "SCTP", "Wire", "TestSupport"],
       swiftSettings: testSettings),
+    .testTarget(name: "MDNSTests", dependencies: ["MDNS", "Wire", "TestSupport"], swiftSettings: testSettings),
     .testTarget(name: "SDPTests", dependencies: ["SDP", "Wire", "TestSupport"], swiftSettings: testSettings),
     .testTarget(name: "NetTests", dependencies: ["Net", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
       name: "SignalingTests", dependencies: ["Signaling", "Wire", "TestSupport"], swiftSettings: testSettings),
-    .testTarget(name: "WebRTCTests", dependencies: ["WebRTC", "Net", "TestSupport"], swiftSettings: testSettings),
+    .testTarget(name: "WebRTCTests", dependencies: ["WebRTC", "Net", "Wire", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
       name: "SignalingTransportTests",
       dependencies: [

@@ -8,6 +8,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
   case dcep
   case sdp
   case candidate
+  case mdns
   case signaling
   case associations
 
@@ -18,6 +19,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case .dcep: fuzzDCEP(input)
     case .sdp: fuzzSDP(input)
     case .candidate: fuzzCandidate(input)
+    case .mdns: fuzzMDNS(input)
     case .signaling: fuzzSignaling(input)
     case .associations: fuzzAssociations(input)
     }

@@ -46,6 +46,8 @@ public actor PeerConnection {
   /// Why the connection failed, for people; nil unless it did.
   public var failureReason: String? { machine.failure }
 
+  let endpoints: [ICEServerEndpoint]
+  let rewriter: AddressRewriter
   nonisolated let loop: EventLoop
   nonisolated let exchange: Exchange
   var machine: Connection
@@ -63,9 +65,12 @@ public actor PeerConnection {
 
   public nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe loop.asUnownedSerialExecutor() }
 
-  /// - Throws: `PeerConnectionError.system` when no key can be made or no event loop be started.
+  /// - Throws: `PeerConnectionError.invalidParameter` when an ICE server or an address of the configuration cannot be
+  ///   read, `.system` when no key can be made or no event loop be started.
   public init(configuration: PeerConnectionConfiguration = .init()) throws(PeerConnectionError) {
     self.configuration = configuration
+    endpoints = try configuration.serverEndpoints()
+    rewriter = try AddressRewriter(configuration.addressRewriting)
     var machineConfiguration = Connection.Configuration()
     machineConfiguration.maximumDatagramSize = configuration.maximumDatagramSize
     machineConfiguration.maximumProbedDatagramSize = configuration.maximumProbedDatagramSize
@@ -180,7 +185,7 @@ public actor PeerConnection {
   /// Opens a socket on each of this machine's addresses that `configuration.loopback` allows.
   private func gather() throws(PeerConnectionError) {
     let addresses: [IPAddress]
-    do { addresses = try Self.hostAddresses(configuration.loopback) } catch { throw .system("\(error)") }
+    do { addresses = try configuration.hostAddresses() } catch { throw .system("\(error)") }
     let registration = loop.register(self)
     self.registration = registration
     exchange.onWork { registration.touchFromAnyThread() }
@@ -204,18 +209,6 @@ public actor PeerConnection {
       ICECandidateInit(
         candidate: candidate, sdpMid: machine.mid, sdpMLineIndex: machine.mediaIndex,
         usernameFragment: machine.ice.localCredentials.usernameFragment))
-  }
-
-  private static func hostAddresses(_ loopback: PeerConnectionConfiguration.Loopback) throws(NetError) -> [IPAddress] {
-    let all = try NetworkInterfaces.addresses()
-    let inner = all.filter { $0.isLoopback && !$0.isLinkLocal }.map(\.address)
-    let outer = all.filter { !$0.isLoopback && !$0.isLinkLocal }.map(\.address)
-    return switch loopback {
-    case .automatic: outer.isEmpty ? inner : outer
-    case .included: outer + inner
-    case .only: inner
-    case .excluded: outer
-    }
   }
 
   // MARK: The end

@@ -17,6 +17,7 @@ struct Pair {
   static var loopbackOnly: PeerConnectionConfiguration {
     var configuration = PeerConnectionConfiguration()
     configuration.loopback = .only
+    configuration.iceServers = []
     return configuration
   }
 
