@@ -47,6 +47,7 @@ let package = Package(
     .target(name: "Wire", dependencies: ["CCRC32C"], swiftSettings: settings),
     .target(name: "Digest", dependencies: ["COpenSSL", "Wire"], swiftSettings: settings),
     .target(name: "STUN", dependencies: ["Wire", "Digest"], swiftSettings: settings),
+    .target(name: "TURN", dependencies: ["Wire", "STUN", "Digest", deque], swiftSettings: settings),
     .target(name: "ICE", dependencies: ["Wire", "STUN", deque], swiftSettings: settings),
     .target(name: "DTLS", dependencies: ["Wire", "Digest", "COpenSSL"], swiftSettings: settings),
     .target(name: "SCTP", dependencies: ["Wire", "Digest", deque, heap], swiftSettings: settings),
@@ -84,7 +85,7 @@ let package = Package(
       swiftSettings: settings),
     .target(
       name: "FuzzEntry",
-      dependencies: ["Wire", "STUN", "ICE", "SCTP", "DataChannel", "SDP", "MDNS", "Signaling"],
+      dependencies: ["Wire", "STUN", "TURN", "ICE", "SCTP", "DataChannel", "SDP", "MDNS", "Signaling"],
       swiftSettings: settings),
     .target(name: "TestSupport", dependencies: ["Wire"], path: "Tests/TestSupport", swiftSettings: testSettings),
     .target(
@@ -95,6 +96,7 @@ let package = Package(
       name: "SCTPSoak", dependencies: ["Simulation"], path: "Tests/SCTPSoak", swiftSettings: testSettings),
     .testTarget(name: "WireTests", dependencies: ["Wire", "Digest", "TestSupport"], swiftSettings: testSettings),
     .testTarget(name: "STUNTests", dependencies: ["STUN", "TestSupport"], swiftSettings: testSettings),
+    .testTarget(name: "TURNTests", dependencies: ["TURN", "STUN", "Wire", "TestSupport"], swiftSettings: testSettings),
     .testTarget(name: "ICETests", dependencies: ["ICE", "STUN", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
       name: "DTLSTests", dependencies: ["DTLS", "TestSupport", "CVirtualClock"], swiftSettings: testSettings),

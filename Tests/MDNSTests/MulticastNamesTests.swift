@@ -111,7 +111,7 @@ private let name = DNSName("7c4b0f10-20a0-4e3c-ab42-33d981a0c5e1.local")
     var names = MulticastNames()
     let isTaken = names.resolve(try #require(DNSName(text)), now: Instant(nanoseconds: 1))
     #expect(!isTaken)
-    let next1 = Link.next(&names)None
+    let next1 = Link.next(&names)?.destination
     #expect(next1 == nil)
   }
 
@@ -145,7 +145,7 @@ private let name = DNSName("7c4b0f10-20a0-4e3c-ab42-33d981a0c5e1.local")
     let record = try #require(try DNSMessage(reading: first.bytes.rawSpan).records.first)
     #expect(record.timeToLive == 120 && record.isUnique)
     names.handle(encoded(query).rawSpan, route: Link.route(1), now: start + .milliseconds(999))
-    let next2 = Link.next(&names)None
+    let next2 = Link.next(&names)?.destination
     #expect(next2 == nil)
     names.handle(encoded(query).rawSpan, route: Link.route(1), now: start + .seconds(1))
     let next3 = Link.next(&names)?.destination
@@ -157,7 +157,7 @@ private let name = DNSName("7c4b0f10-20a0-4e3c-ab42-33d981a0c5e1.local")
     // The other kind of address does not exist.
     query.questions[0].kind = .v6
     names.handle(encoded(query).rawSpan, route: Link.route(1), now: start + .seconds(9))
-    let next5 = Link.next(&names)None
+    let next5 = Link.next(&names)?.destination
     #expect(next5 == nil)
   }
 
