@@ -27,17 +27,25 @@ struct SocketSlot {
 
   static let indexBits: UInt32 = 20
   static let maximumCount = 1 << 20  // as many as the index can name; file descriptors end earlier
+  /// The topmost bit stays free: it marks the identifiers of sockets that no kernel has, as a TURN allocation's.
+  static let generationMask: UInt32 = 1 << 11 - 1
+
+  /// What is called `index` in this generation.
+  func id(_ index: Int) -> SocketID { SocketID(rawValue: generation << Self.indexBits | UInt32(index)) }
 }
 
 extension LoopCore {
   func openSocket(
-    _ address: SocketAddress, options: UDPSocketOptions, for registration: EventLoopRegistration
+    _ address: SocketAddress, portRange: ClosedRange<UInt16>?, options: UDPSocketOptions,
+    for registration: EventLoopRegistration
   ) throws(NetError) -> EventLoopSocket {
     guard isCurrent(registration) else { throw NetError("socket", code: ECANCELED) }
     guard let index = freeSocketSlots.popLast() ?? newSocketSlot() else { throw NetError("socket", code: EMFILE) }
-    let id = SocketID(rawValue: sockets[index].generation << SocketSlot.indexBits | UInt32(index))
+    let id = sockets[index].id(index)
     do throws(NetError) {
-      let socket = try UDPSocket(id: id, binding: address, options: options)
+      let socket = try PortRange.bind(address, in: portRange) { address throws(NetError) in
+        try UDPSocket(id: id, binding: address, options: options)
+      }
       try poller.add(socket.descriptor, token: Poller.Token(rawValue: UInt64(id.rawValue)))
       sockets[index].bound = BoundSocket(socket, owner: registration.slot)
       members[registration.slot].sockets.append(id)
@@ -75,7 +83,7 @@ extension LoopCore {
     poller.remove(bound.socket.descriptor)
     let index = Int(id.rawValue & (1 << SocketSlot.indexBits - 1))
     sockets[index].bound = nil
-    sockets[index].generation = (sockets[index].generation + 1) & (1 << (32 - SocketSlot.indexBits) - 1)
+    sockets[index].generation = (sockets[index].generation + 1) & SocketSlot.generationMask
     freeSocketSlots.append(index)
   }
 

@@ -20,8 +20,29 @@ package struct UDPSocketOptions: Hashable, Sendable {
   package var joinsReceives = true
   /// Whether datagrams may be cut on their way. What is never cut tells its sender how much the path carries (RFC 8899).
   package var fragments = false
+  /// Whether other sockets, of other programs too, may be bound to the same port.
+  package var sharesPort = false
+  /// Makes the socket one for multicast.
+  package var multicast: MulticastOptions?
 
   package init() {}
+}
+
+/// How a socket takes part in multicast.
+package struct MulticastOptions: Hashable, Sendable {
+  /// The index of the interface that it sends through and joins at.
+  package var interface: UInt32
+  /// The groups whose datagrams it receives, of the socket's family.
+  package var groups: [IPAddress] = []
+  /// The hops that a datagram may take; 255 is what mDNS wants (RFC 6762 §11).
+  package var hopLimit: UInt8 = 255
+  /// Whether this host's own sockets hear what it sends.
+  package var loopsBack = true
+
+  package init(interface: UInt32, groups: [IPAddress] = []) {
+    self.interface = interface
+    self.groups = groups
+  }
 }
 
 /// What a socket has done so far.
@@ -135,7 +156,7 @@ package final class UDPSocket {
     let result = unsafe withUnsafePointer(to: &name) { pointer in
       unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe Glibc.bind(descriptor, $0, length) }
     }
-    guard result == 0 else { throw .current("bind") }
+    guard result == 0 else { throw .current("bind", "UDP \(address)") }
   }
 
   private static func boundAddress(of descriptor: Int32) throws(NetError) -> SocketAddress {
