@@ -6,7 +6,7 @@ package import Wire
 
 /// Which network interfaces have candidates.
 public struct InterfaceFilter: Sendable, Hashable {
-  /// Leaves out bridges and adapters of virtual machines and containers on this host, which reach no other machine.
+  /// Leaves out interfaces made of software: bridges of containers and virtual machines, and tunnels.
   public var excludesVirtual = false
   /// Leaves out link-local addresses (169.254/16 and fe80::/10).
   public var excludesLinkLocal = true
@@ -22,7 +22,7 @@ public struct InterfaceFilter: Sendable, Hashable {
   public init() {}
 
   func includes(_ address: InterfaceAddress) -> Bool {
-    if excludesVirtual, Self.matches(address.name, Self.virtualNames) { return false }
+    if address.isTentative || excludesVirtual && address.isVirtual { return false }
     if excludesLinkLocal, address.isLinkLocal { return false }
     if excludesPointToPoint, address.isPointToPoint { return false }
     if address.address.isV4 ? excludesIPv4 : excludesIPv6 { return false }
@@ -32,11 +32,6 @@ public struct InterfaceFilter: Sendable, Hashable {
   private static func matches(_ name: String, _ patterns: [String]) -> Bool {
     patterns.contains { $0.hasSuffix("*") ? name.hasPrefix($0.dropLast()) : name == $0 }
   }
-
-  /// As the container engines, libvirt, VMware and VirtualBox name theirs.
-  private static let virtualNames = [
-    "docker*", "br-*", "veth*", "virbr*", "vmnet*", "vboxnet*", "lxcbr*", "lxdbr*", "cni*", "cali*", "flannel*", "podman*",
-  ]
 }
 
 /// A public address that a cloud maps one to one to an address of this machine.
