@@ -33,6 +33,10 @@ package struct STUNAttributeType: Hashable, Sendable {
   package static let fingerprint = Self(rawValue: 0x8028)
   package static let iceControlled = Self(rawValue: 0x8029)
   package static let iceControlling = Self(rawValue: 0x802a)
+  /// Renomination (draft-thatcher-ice-renomination), at the number that libwebrtc and Pion use.
+  package static let nomination = Self(rawValue: 0xc001)
+  /// The same, as earlier versions of Pion number it.
+  package static let earlierNomination = Self(rawValue: 0x0030)
 }
 
 /// One attribute, borrowed from the datagram it came in.
@@ -53,6 +57,8 @@ package enum STUNAttribute: ~Escapable {
   case useCandidate
   case iceControlled(tieBreaker: UInt64)
   case iceControlling(tieBreaker: UInt64)
+  /// Which nomination this is; a larger one takes the place of a smaller.
+  case nomination(UInt32)
   case messageIntegrity(RawSpan)
   case messageIntegritySHA256(RawSpan)
   case fingerprint(UInt32)
@@ -106,6 +112,9 @@ package enum STUNAttribute: ~Escapable {
     case .iceControlling:
       guard length == 8 else { throw .badLength }
       self = .iceControlling(tieBreaker: try reader.readUInt64())
+    case .nomination, .earlierNomination:
+      guard length == 4 else { throw .badLength }
+      self = .nomination(try reader.readUInt32())
     case .messageIntegrity:
       guard length == 20 else { throw .badLength }
       self = .messageIntegrity(value)

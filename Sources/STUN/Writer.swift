@@ -56,6 +56,12 @@ package struct STUNWriter {
   }
 
   @_lifetime(out: copy out)
+  package func nomination(_ value: UInt32, into out: inout OutputRawSpan) throws(STUNEncodingError) {
+    try begin(.nomination, length: 4, into: &out)
+    out.writeUInt32(value)
+  }
+
+  @_lifetime(out: copy out)
   package func iceControlling(
     tieBreaker: UInt64, into out: inout OutputRawSpan
   ) throws(STUNEncodingError) {
