@@ -55,7 +55,8 @@ let package = Package(
     .target(name: "SDP", swiftSettings: settings),
     .target(name: "MDNS", dependencies: ["Wire", deque], swiftSettings: settings),
     .target(
-      name: "Peer", dependencies: ["Wire", "ICE", "DTLS", "SCTP", "DataChannel", "SDP", deque], swiftSettings: settings),
+      name: "Peer", dependencies: ["Wire", "STUN", "TURN", "ICE", "DTLS", "SCTP", "DataChannel", "SDP", deque],
+      swiftSettings: settings),
     .target(name: "Net", dependencies: ["Wire", "CPosix"], swiftSettings: settings),
     .target(
       name: "WebRTC",

@@ -45,6 +45,16 @@ static inline void openssl_context_set_datagram_options(SSL_CTX *context) {
 // A read takes the whole datagram at once, as DTLS must.
 static inline void openssl_context_set_read_ahead(SSL_CTX *context) { SSL_CTX_set_read_ahead(context, 1); }
 
+// Which authorities vouch for servers: the system's, or those that SSL_CERT_FILE and SSL_CERT_DIR name.
+static inline int openssl_context_trust_system(SSL_CTX *context) { return SSL_CTX_set_default_verify_paths(context); }
+
+// The name that the server's certificate must have, which is sent along (SNI); an address is compared, and not sent.
+static inline int openssl_expect_server(SSL *ssl, const char *name, int is_address) {
+  if (is_address) return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name);
+  SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+  return SSL_set1_host(ssl, name) == 1 && SSL_set_tlsext_host_name(ssl, name) == 1;
+}
+
 // Empties the calling thread's queue of errors. Looking first is what makes it cheap: clearing walks all 16 places.
 static inline void openssl_clear_errors(void) {
   if (ERR_peek_error() != 0) ERR_clear_error();
