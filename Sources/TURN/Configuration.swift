@@ -67,3 +67,39 @@ package struct TURNStatistics: Hashable, Sendable {
   /// Answers whose integrity was missing or wrong.
   package var unauthenticated = 0
 }
+
+enum TURNLimits {
+  /// Requests under way at once, for permissions and channels; others wait for an answer.
+  static let requests = 8
+  /// Attempts at one request: the first without credentials, the second with, and for a nonce that went stale on the way.
+  static let attempts = 4
+  /// Addresses in one CreatePermission: IPv6 ones then still fit a datagram of the smallest MTU with the credentials.
+  static let permissionsPerRequest = 16
+
+  /// Addresses with a permission. An ICE agent has 100 pairs at most.
+  static let permissions = 128
+  /// Peers that something was sent to.
+  static let peers = 128
+  /// Channels; a connection uses one, or a few while it changes routes. Their numbers cannot be used again for 15 minutes.
+  static let channels = 64
+
+  /// In seconds. What an answer without LIFETIME means; what a longer one is taken for; what is no use.
+  static let defaultLifetime: UInt32 = 600
+  static let maximumLifetime: Int64 = 3_600
+  static let minimumLifetime: Int64 = 10
+  static let refreshMargin = Interval.seconds(60)
+  static let refreshRetry = Interval.seconds(5)
+
+  /// RFC 8656 §9, §12: how long the server keeps what it was asked for. Renewed a minute before.
+  static let permissionLifetime = Interval.seconds(300)
+  static let channelLifetime = Interval.seconds(600)
+  static let renewalMargin = Interval.seconds(60)
+  /// After its end a channel's number is not bound to another peer for so long (RFC 8656 §12).
+  static let channelQuarantine = Interval.seconds(300)
+  /// What nothing was sent to for so long is not renewed.
+  static let idle = Interval.seconds(600)
+  /// A permission or channel that was refused is not asked for again for so long.
+  static let refusal = Interval.seconds(60)
+  /// From this payload on a peer is worth a channel: more than the checks of a pair that is not chosen.
+  static let payloadsBeforeChannel = 10
+}
