@@ -107,6 +107,20 @@ package struct EventLoopSocket: Hashable, Sendable {
   /// Bytes granted for receiving and sending, the kernel's own bookkeeping (about half) included.
   package let receiveBufferSize: Int
   package let sendBufferSize: Int
+
+  init(_ socket: UDPSocket) {
+    id = socket.id
+    localAddress = socket.localAddress
+    receiveBufferSize = socket.receiveBufferSize
+    sendBufferSize = socket.sendBufferSize
+  }
+
+  init(id: SocketID, localAddress: SocketAddress, receiveBufferSize: Int, sendBufferSize: Int) {
+    self.id = id
+    self.localAddress = localAddress
+    self.receiveBufferSize = receiveBufferSize
+    self.sendBufferSize = sendBufferSize
+  }
 }
 
 /// What a loop has done, and what it had to drop.
