@@ -60,7 +60,9 @@ let package = Package(
     .target(name: "Net", dependencies: ["Wire", "CPosix"], swiftSettings: settings),
     .target(
       name: "WebRTC",
-      dependencies: ["Wire", "Digest", "ICE", "DTLS", "SCTP", "DataChannel", "SDP", "Peer", "Net", deque, logging],
+      dependencies: [
+        "Wire", "STUN", "TURN", "ICE", "DTLS", "SCTP", "DataChannel", "SDP", "MDNS", "Peer", "Net", deque, logging,
+      ],
       swiftSettings: settings),
     .target(name: "Signaling", dependencies: ["Wire", "Digest", deque], swiftSettings: settings),
     .target(

@@ -3,7 +3,7 @@
 
 import DTLS
 import STUN
-package import Wire
+import Wire
 
 final class ReflexiveSearch {
   /// The address of the socket that asks.

@@ -2,7 +2,7 @@
 // (RFC 7350, RFC 8656 §3.1). What a stream socket carries is as it is, too: framing and TLS are that socket's.
 
 import DTLS
-package import Wire
+import Wire
 
 /// Whose certificate a server must show, when it is spoken to by DTLS.
 package struct ServerName: Hashable, Sendable {

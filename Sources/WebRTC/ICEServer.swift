@@ -1,7 +1,7 @@
 // ICEServer.swift — servers that help two peers to find each other (W3C `RTCIceServer`), and what is made of them.
 
-import Digest
-import Wire
+import STUN
+import TURN
 
 /// A STUN or TURN server, under one or several URLs (W3C `RTCIceServer`).
 public struct ICEServer: Sendable, Hashable, Codable {
@@ -36,9 +36,9 @@ public struct ICEServer: Sendable, Hashable, Codable {
   public static func temporary(
     urls: [String], sharedSecret: String, subject: String, expiresAt: Int64
   ) -> ICEServer {
-    let username = subject.isEmpty ? "\(expiresAt)" : "\(expiresAt):\(subject)"
-    let code = HMAC.sha1(key: Array(sharedSecret.utf8), Array(username.utf8).rawSpan)
-    return ICEServer(urls: urls, username: username, credential: base64(code))
+    let credential = STUNCredential.timeLimited(
+      secret: sharedSecret, subject: subject, expiry: UInt64(clamping: expiresAt))
+    return ICEServer(urls: urls, username: credential.username, credential: credential.password)
   }
 
   /// The URLs, read.
@@ -91,18 +91,4 @@ extension PeerConnectionConfiguration {
   }
 
   private static let maximumServers = 16
-}
-
-/// RFC 4648 §4.
-private func base64(_ bytes: [UInt8]) -> String {
-  let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
-  var text: [UInt8] = []
-  for start in stride(from: 0, to: bytes.count, by: 3) {
-    let group = bytes[start..<min(start + 3, bytes.count)]
-    let bits = group.reduce(UInt32(0)) { $0 << 8 | UInt32($1) } << UInt32(8 * (3 - group.count))
-    for place in 0..<4 {
-      text.append(place <= group.count ? alphabet[Int(bits >> UInt32(18 - 6 * place) & 63)] : UInt8(ascii: "="))
-    }
-  }
-  return String(decoding: text, as: UTF8.self)
 }
