@@ -82,6 +82,17 @@ extension ICEAgent {
     return candidate
   }
 
+  /// All that this side has to signal, in the order of preference within each kind.
+  package var localCandidates: [ICECandidate] { locals.map(\.candidate) + reflexives.map(\.candidate) }
+
+  /// Begins with the candidates of another agent, whose sockets go on: the next generation after an ICE restart.
+  package mutating func adoptLocalCandidates(of other: borrowing ICEAgent) {
+    foundations = other.foundations
+    localsAdded = other.localsAdded
+    locals = other.locals.map { $0.renamed(localCredentials.usernameFragment) }
+    reflexives = other.reflexives.map { $0.renamed(localCredentials.usernameFragment) }
+  }
+
   /// The socket is gone: its interface has vanished, or the server has ended the allocation. When the pair in use goes
   /// with it, the search begins again among the candidates that are left.
   package mutating func removeLocalCandidates(socket: SocketID, now: Instant) {

@@ -21,14 +21,13 @@ extension ICEAgent {
 
   /// The pair that would be nominated next.
   private var nominee: CandidatePair? {
-    guard role == .controlling, checkingSince != nil, !transactions.contains(where: { $0.purpose == .nomination }) else {
-      return nil
-    }
+    let isNominating = transactions.contains { $0.purpose == .nomination }
+    guard role == .controlling, checkingSince != nil, !isNominating else { return nil }
     guard let selected else { return checkList.bestValid }
     guard usesRenomination, let firstValidAt, let current = checkList.pair(selected) else { return nil }
     // Of those that worked before nobody knows whether they still do.
     return checkList.bestValid { pair in
-      guard pair.route != selected, let confirmedAt = pair.confirmedAt, confirmedAt >= firstValidAt else { return false }
+      guard pair.route != selected, (pair.confirmedAt ?? firstValidAt) >= firstValidAt else { return false }
       return reopenedAt != nil || pair.priority > current.priority
     }
   }

@@ -23,6 +23,9 @@ extension ICEAgent {
     for candidate in remotes { addPairs(with: candidate) }
   }
 
+  package var hasRemoteCredentials: Bool { remote != nil }
+  package var remoteCredentials: ICECredentials? { remote?.credentials }
+
   /// Takes a candidate that the peer signalled. One that cannot be used is counted and otherwise ignored.
   package mutating func addRemoteCandidate(_ candidate: ICECandidate, now: Instant) {
     guard !hasEnded else { return }

@@ -117,7 +117,7 @@ package struct ICEPairSummary: Hashable, Sendable {
 
 extension SocketAddress {
   /// The address as the other side names it: a zone means something on this host only.
-  var withoutZone: SocketAddress {
+  package var withoutZone: SocketAddress {
     guard case .v6(let high, let low, let zone) = ip, zone != 0 else { return self }
     return SocketAddress(ip: .v6(high, low, zone: 0), port: port)
   }

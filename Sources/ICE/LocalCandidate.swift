@@ -8,13 +8,27 @@ package enum ICERelayTransport: UInt16, Hashable, Sendable { case udp, dtls, tcp
 
 /// A candidate that can be sent from: a socket of this host, or an allocation on a relay.
 struct LocalCandidate: Sendable {
-  let candidate: ICECandidate
+  private(set) var candidate: ICECandidate
   /// With its zone.
   let address: SocketAddress
   let socket: SocketID
   let peerReflexivePriority: UInt32
 
+  init(candidate: ICECandidate, address: SocketAddress, socket: SocketID, peerReflexivePriority: UInt32) {
+    self.candidate = candidate
+    self.address = address
+    self.socket = socket
+    self.peerReflexivePriority = peerReflexivePriority
+  }
+
   var isStream: Bool { candidate.transport == .tcp }
+
+  /// The same in another generation.
+  func renamed(_ usernameFragment: String) -> LocalCandidate {
+    var copy = self
+    copy.candidate.usernameFragment = usernameFragment
+    return copy
+  }
 
   /// The route to a signalled remote candidate, or nil when the two can make no pair that we check.
   func route(to remote: ICECandidate) -> Route? {
@@ -56,8 +70,14 @@ struct LocalCandidate: Sendable {
 
 /// What a reflexive candidate of ours looks like to the peer. It is signalled but never paired: its base is.
 struct ReflexiveCandidate: Sendable {
-  let candidate: ICECandidate
+  var candidate: ICECandidate
   let socket: SocketID
+
+  func renamed(_ usernameFragment: String) -> ReflexiveCandidate {
+    var copy = self
+    copy.candidate.usernameFragment = usernameFragment
+    return copy
+  }
 }
 
 /// Candidates with equal keys have equal foundations (RFC 8445 §5.1.1.3): the same kind, from the same base address,

@@ -70,6 +70,9 @@ extension Connection {
   /// ICE first, then the DTLS handshake, then SCTP; last words come last.
   private mutating func transmitOne(into batch: inout TransmitBatch, maximum: Int, now: Instant) -> Bool {
     if batch.append(maximum: maximum, { out in ice.pollTransmit(into: &out, now: now) }) { return true }
+    if isRestarting, batch.append(maximum: maximum, { out in restarting!.pollTransmit(into: &out, now: now) }) {
+      return true
+    }
     guard hasSession, let route = sendRoute else { return false }
     if isSessionConnected {
       let hasPacket = batch.append(maximum: maximum) { out in
@@ -84,7 +87,7 @@ extension Connection {
   /// Where this side's packets go: after the end, where they went last.
   private var sendRoute: Route? {
     if let lastRoute { return lastRoute }
-    return ice.sendRoute
+    return activeRoute
   }
 
   private static func sealNext(

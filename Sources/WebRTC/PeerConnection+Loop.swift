@@ -110,6 +110,8 @@ extension PeerConnection: EventLoopParticipant {
         configuration.logger.info("channel \(channels[id]?.label ?? "?") failed: \(why)")
       case .selectedPairChanged(let pair):
         configuration.logger.debug("selected pair: \(pair.local.address) to \(pair.remote.address)")
+      // The new description carries them all already.
+      case .gatheringRestarted: for candidate in machine.localCandidates { announce(candidate) }
       case .stateChanged(let state): change(to: State(state))
       }
     }
@@ -118,7 +120,8 @@ extension PeerConnection: EventLoopParticipant {
   private func change(to new: State) {
     state = new
     stateContinuation.yield(new)
-    guard new == .failed || new == .closed else { return }
+    // An ICE restart may bring a connection back that has failed for want of a route.
+    guard machine.hasEnded else { return }
     exchange.close()
     for channel in channels.values { channel.didClose() }
     channels.removeAll()

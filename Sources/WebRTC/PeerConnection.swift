@@ -111,7 +111,7 @@ public actor PeerConnection {
   public func createDataChannel(
     _ label: String, _ configuration: DataChannelConfiguration = .init()
   ) throws(PeerConnectionError) -> DataChannel {
-    guard state != .closed, state != .failed else { throw .closed }
+    guard !machine.hasEnded else { throw .closed }
     let parameters = try ChannelParameters(label: label, configuration)
     let handle: ChannelID
     do { handle = try machine.openChannel(parameters, now: loop.now) } catch {
@@ -204,11 +204,11 @@ public actor PeerConnection {
     candidateContinuation.finish()
   }
 
-  private func announce(_ candidate: String) {
+  func announce(_ candidate: String) {
     candidateContinuation.yield(
       ICECandidateInit(
         candidate: candidate, sdpMid: machine.mid, sdpMLineIndex: machine.mediaIndex,
-        usernameFragment: machine.ice.localCredentials.usernameFragment))
+        usernameFragment: machine.localCredentials.usernameFragment))
   }
 
   // MARK: The end
