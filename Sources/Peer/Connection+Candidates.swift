@@ -69,6 +69,7 @@ extension Connection {
 
   /// The connection behind a route of TCP has ended.
   package mutating func routeClosed(_ route: Route, now: Instant) {
+    if gathering.routeClosed(route, now: now) { return advance(now: now) }
     ice.routeClosed(route, now: now)
     restarting?.routeClosed(route, now: now)
     advance(now: now)
@@ -137,6 +138,7 @@ extension Connection {
   mutating func handOver(_ candidate: ICECandidate, generation: String, now: Instant) {
     var candidate = candidate
     candidate.usernameFragment = nil
+    if candidate.transport == .udp, let address = candidate.socketAddress { gathering.permit(address, now: now) }
     if restarting?.remoteCredentials?.usernameFragment == generation {
       restarting?.addRemoteCandidate(candidate, now: now)
     } else if ice.remoteCredentials?.usernameFragment == generation {

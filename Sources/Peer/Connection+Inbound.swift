@@ -13,6 +13,12 @@ extension Connection {
     guard state != .closed else { return }
     counters.datagramsReceived &+= 1
     counters.bytesReceived &+= UInt64(datagram.byteCount)
+    if gathering.isInUse, takeFromServer(datagram, route: route, now: now) { return }
+    handleFromPeer(datagram, route: route, now: now)
+  }
+
+  /// Takes a datagram that came from a peer, by itself or through a relay.
+  mutating func handleFromPeer(_ datagram: RawSpan, route: Route, now: Instant) {
     switch PacketKind(datagram) {
     case .stun:
       handleSTUN(datagram, route: route, now: now)
@@ -60,6 +66,7 @@ extension Connection {
 
   /// Moves every deadline that is due.
   package mutating func handleTimeout(now: Instant) {
+    if let due = gathering.deadline, due <= now { gathering.handleTimeout(now: now) }
     if let due = ice.deadline, due <= now { ice.handleTimeout(now: now) }
     if let due = restartDeadline, due <= now { restarting?.handleTimeout(now: now) }
     if let due = sessionDeadline, due <= now { dtls?.handleTimeout(now: now) }
@@ -70,7 +77,8 @@ extension Connection {
   /// When to come back at the latest; nil when nothing is pending.
   package var deadline: Instant? {
     guard !hasEnded else { return nil }
-    return earliest(earliest(ice.deadline, restartDeadline), earliest(sessionDeadline, associationDeadline))
+    let due = earliest(earliest(ice.deadline, restartDeadline), earliest(sessionDeadline, associationDeadline))
+    return gathering.isInUse ? earliest(due, gathering.deadline) : due
   }
 
   /// While there is no route SCTP's time stands still: what cannot leave cannot be lost. With a route again, what was due

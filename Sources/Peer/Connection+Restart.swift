@@ -95,6 +95,7 @@ extension Connection {
   mutating func beginRestart() {
     var agent = ICEAgent(role: ice.role, configuration: configuration.ice, random: random.split())
     agent.adoptLocalCandidates(of: ice)
+    areServersComplete = false  // they are asked anew
     let texts = agent.localCandidates.map { signalled($0) }
     negotiation.nextGeneration = LocalGeneration(
       usernameFragment: agent.localCredentials.usernameFragment, candidates: texts)
@@ -127,7 +128,9 @@ extension Connection {
   /// Carries what the agents have noticed to the layers above.
   mutating func takeAgentEvents(now: Instant) {
     while let event = ice.pollEvent() {
-      if case .selectedPairChanged(let pair) = event { events.append(.selectedPairChanged(pair)) }
+      guard case .selectedPairChanged(let pair) = event else { continue }
+      gathering.stopKeepingAlive()
+      events.append(.selectedPairChanged(pair))
     }
     var isNominated = false
     while let event = restarting?.pollEvent() {

@@ -26,6 +26,8 @@ package struct Connection: ~Copyable {
     /// Our INIT travels in our offers, so that a peer that takes it up spares both the handshake of SCTP (SNAP). What a
     /// peer offers is taken up in any case.
     package var offersInitiation = false
+    /// Relayed candidates do not tell the peer how the relay sees us.
+    package var hidesMappedAddresses = false
     package var ice = ICEConfiguration()
     /// ICE notices first when nobody is there any more: consent ends after 30 s. SCTP, which counts two errors each three
     /// seconds then, must not give up before, or a restart would find nothing to go on with.
@@ -47,6 +49,14 @@ package struct Connection: ~Copyable {
     /// A local description with new ICE credentials was set: all of `localCandidates` is to be announced again, and
     /// others may be looked for.
     case gatheringRestarted
+    /// A server has given one more, to be announced.
+    case localCandidate(ICECandidate)
+    /// There will be no more of this generation.
+    case localCandidatesEnded
+    /// A server is of no use, or no longer; for people.
+    case serverFailed(String)
+    /// A TURN server wants us to ask another one, over another socket.
+    case relayRedirected(RelayRequest)
     case channelOpened(ChannelID)
     case incomingChannel(ChannelID, ChannelParameters)
     case channelClosing(ChannelID)
@@ -79,6 +89,10 @@ package struct Connection: ~Copyable {
   /// The agent of an ICE restart, until it has a nominated pair.
   var restarting: ICEAgent?
   var isRestartWanted = false
+  package internal(set) var gathering: Gathering
+  /// No further server will be asked in this generation.
+  var areServersComplete = false
+  var hasReleasedRelays = false
   /// The route that was in use before the last restart.
   var formerRoute: Route?
   /// The route whose path SCTP knows.
@@ -121,6 +135,9 @@ package struct Connection: ~Copyable {
       (configuration.maximumProbedDatagramSize - DTLSSession.recordOverhead) & ~3
     association = SCTPAssociation(configuration: sctpConfiguration, random: random.split())
     channels = ChannelTable(limits: configuration.channels)
+    gathering = Gathering(
+      maximumDatagramSize: max(configuration.maximumDatagramSize, configuration.maximumProbedDatagramSize),
+      random: random.split())
     negotiation = NegotiationState(
       sessionID: random.next() >> 2,
       generation: LocalGeneration(usernameFragment: ice.localCredentials.usernameFragment))
@@ -154,6 +171,7 @@ package struct Connection: ~Copyable {
 
   /// Carries what the layers have noticed to the layers above.
   mutating func advance(now: Instant) {
+    if gathering.isInUse || areServersComplete { takeGathered(now: now) }
     takeAgentEvents(now: now)
     if !isSessionStarted, hasSession, activeRoute != nil {
       isSessionStarted = true

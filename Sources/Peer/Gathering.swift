@@ -5,7 +5,7 @@
 //
 // Whatever a server says or keeps silent about concerns its own candidates only. Attempts begin 5 ms apart, the least
 // that RFC 8445 §14.2 allows for Ta: they go to servers that were chosen, and a NAT with a table takes that much.
-// An invariant: every allocation has a name (`SocketID.virtual`) of its own that is never used again.
+// An invariant: each relay has a name (`SocketID.virtual`) of its own, which its next allocation keeps.
 
 import DTLS
 import DequeModule
@@ -95,7 +95,7 @@ package struct Gathering: ~Copyable {
   package mutating func permit(_ peer: SocketAddress, now: Instant) {
     guard peers.count < Self.maximumPeers, !peers.contains(peer) else { return }
     peers.append(peer)
-    for relay in relays where relay.isAllocated { relay.client.prepare(peer: peer, now: now) }
+    for relay in relays where relay.isAllocated { relay.permit(peer, now: now) }
   }
 
   /// A socket of this host is gone, and with it what was asked and allocated through it.
@@ -123,6 +123,9 @@ package struct Gathering: ~Copyable {
     keepsAlive = false
     for search in searches { search.stopKeepingAlive() }
   }
+
+  /// Bindings are to be kept alive again: there is a new search for pairs.
+  package mutating func keepAlive() { keepsAlive = true }
 
   /// Gives every allocation back; `pollTransmit` then says so once more.
   package mutating func close(now: Instant) {
@@ -187,8 +190,11 @@ package struct Gathering: ~Copyable {
   /// The allocation that a virtual socket stands for.
   func relay(_ socket: SocketID) -> Relay? { relays.first { $0.socket == socket } }
 
-  /// Room that one datagram may take in a batch beyond its own length, when it goes through a relay.
-  package var maximumOverhead: Int { isInUse ? TURNClient.maximumOverhead + ServerLink.maximumOverhead : 0 }
+  /// Room for one datagram of at most `count` bytes, through whatever relay, or for a message to a server.
+  package func room(for count: Int) -> Int {
+    guard isInUse else { return count }
+    return max(count + TURNClient.maximumOverhead, TURNClient.maximumMessageSize) + ServerLink.maximumOverhead
+  }
 
   /// Bytes around each datagram once a channel is bound, which is before paths are probed. A stream has no such bound.
   package static func overhead(of transport: ICERelayTransport) -> Int {
@@ -250,7 +256,7 @@ package struct Gathering: ~Copyable {
     case .allocated(let relayed, let mapped):
       relay.isPending = false
       relay.isAllocated = true
-      for peer in peers { relay.client.prepare(peer: peer, now: now) }
+      for peer in peers { relay.permit(peer, now: now) }
       events.append(.relayed(relayed, mapped: mapped, socket: relay.socket, request: relay.request))
     case .failed(let error), .lost(let error): conclude(relay, "\(error)", now: now)
     case .redirected(let server, let domain): redirect(relay, to: server, domain: domain, now: now)

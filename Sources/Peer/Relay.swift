@@ -105,6 +105,13 @@ final class Relay {
     }
   }
 
+  /// Asks the server to let this peer through. No server relays to its own loopback, and asking would cost the others
+  /// that are asked for in the same request.
+  func permit(_ peer: SocketAddress, now: Instant) {
+    guard peer.ip.isLoopback == client.relayedAddress?.ip.isLoopback, !peer.ip.isLinkLocal else { return }
+    client.prepare(peer: peer, now: now)
+  }
+
   // MARK: Payload
 
   /// Appends a datagram for `peer`, which `write` writes: at most `maximum` bytes, in place behind the header.
