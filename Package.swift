@@ -50,6 +50,7 @@ let package = Package(
     .target(name: "TURN", dependencies: ["Wire", "STUN", "Digest", deque], swiftSettings: settings),
     .target(name: "ICE", dependencies: ["Wire", "STUN", deque], swiftSettings: settings),
     .target(name: "DTLS", dependencies: ["Wire", "Digest", "COpenSSL"], swiftSettings: settings),
+    .target(name: "TLS", dependencies: ["Wire", "Digest", "COpenSSL"], swiftSettings: settings),
     .target(name: "SCTP", dependencies: ["Wire", "Digest", deque, heap], swiftSettings: settings),
     .target(name: "DataChannel", dependencies: ["Wire", "SCTP", deque], swiftSettings: settings),
     .target(name: "SDP", swiftSettings: settings),
@@ -61,7 +62,7 @@ let package = Package(
     .target(
       name: "WebRTC",
       dependencies: [
-        "Wire", "STUN", "TURN", "ICE", "DTLS", "SCTP", "DataChannel", "SDP", "MDNS", "Peer", "Net", deque, logging,
+        "Wire", "STUN", "TURN", "ICE", "DTLS", "SCTP", "DataChannel", "SDP", "MDNS", "Peer", "Net", "TLS", deque, logging,
       ],
       swiftSettings: settings),
     .target(name: "Signaling", dependencies: ["Wire", "Digest", deque], swiftSettings: settings),
@@ -80,7 +81,7 @@ let package = Package(
     .executableTarget(
       name: "SwarmCLI",
       dependencies: [
-        "Wire", "Digest", "Net", "Swarm", "WebRTC", "Signaling", "SignalingTransport", logging,
+        "Wire", "Digest", "STUN", "Net", "Swarm", "WebRTC", "Signaling", "SignalingTransport", logging,
         swarmOnly("ArgumentParser", "swift-argument-parser"),
       ], swiftSettings: settings),
     .target(
@@ -117,7 +118,7 @@ let package = Package(
       swiftSettings: testSettings),
     .testTarget(name: "MDNSTests", dependencies: ["MDNS", "Wire", "TestSupport"], swiftSettings: testSettings),
     .testTarget(name: "SDPTests", dependencies: ["SDP", "Wire", "TestSupport"], swiftSettings: testSettings),
-    .testTarget(name: "NetTests", dependencies: ["Net", "TestSupport"], swiftSettings: testSettings),
+    .testTarget(name: "NetTests", dependencies: ["Net", "TLS", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
       name: "SignalingTests", dependencies: ["Signaling", "Wire", "TestSupport"], swiftSettings: testSettings),
     .testTarget(name: "WebRTCTests", dependencies: ["WebRTC", "Net", "Wire", "TestSupport"], swiftSettings: testSettings),

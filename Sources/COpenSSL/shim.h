@@ -10,6 +10,7 @@
 #include <openssl/hmac.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
 #include <sys/time.h>
 
@@ -81,6 +82,18 @@ static inline int openssl_set_sizes(SSL *ssl, long datagram_byte_count, long rec
 }
 static inline int openssl_set_datagram_size(SSL *ssl, long byte_count) {
   return openssl_set_sizes(ssl, byte_count, byte_count);
+}
+
+// A client of TLS over a stream: the oldest version it takes, no renegotiation, and buffers only while they are in use.
+static inline int openssl_context_prepare_stream_client(SSL_CTX *context) {
+  SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+  SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
+  return SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1;
+}
+
+// The name of the server in the ClientHello (RFC 6066 §3).
+static inline int openssl_set_server_name(SSL *ssl, const char *name) {
+  return (int)SSL_set_tlsext_host_name(ssl, name);
 }
 
 // Microseconds until the retransmission timer of DTLS runs out, or -1 when it does not run.

@@ -52,6 +52,10 @@ extension Connection {
           relayed, mapped: configuration.hidesMappedAddresses ? Self.nowhere : mapped, socket: socket,
           server: request.route.remote, transport: request.transport, now: now)
         if !isLate { events.append(.localCandidate(candidate)) }
+        guard let base = request.base else { break }
+        let reflexive = addReflexiveCandidate(
+          mapped, base: base, socket: request.route.socket, server: request.route.remote, now: now)
+        if let reflexive, !isLate { events.append(.localCandidate(reflexive)) }
       case .relayLost(let socket, let why):
         events.append(.serverFailed("a relay is lost: \(why)"))
         removeLocalCandidates(socket: socket, now: now)

@@ -66,6 +66,7 @@ package struct Gathering: ~Copyable {
     else { return }
     searches.removeAll { $0.link.route == route }
     isInUse = true
+    keepsAlive = true
     do throws(DTLSError) {
       searches.append(
         try ReflexiveSearch(base: base, route: route, secure: secure, startingAt: takeStart(now: now)))
@@ -123,9 +124,6 @@ package struct Gathering: ~Copyable {
     keepsAlive = false
     for search in searches { search.stopKeepingAlive() }
   }
-
-  /// Bindings are to be kept alive again: there is a new search for pairs.
-  package mutating func keepAlive() { keepsAlive = true }
 
   /// Gives every allocation back; `pollTransmit` then says so once more.
   package mutating func close(now: Instant) {

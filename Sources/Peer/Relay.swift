@@ -15,6 +15,8 @@ package struct RelayRequest: Hashable, Sendable {
   package var credential: STUNCredential
   /// Whose certificate the server must show over DTLS.
   package var serverName: ServerName
+  /// The address of the socket, when what the server sees of it is to be a candidate, too (RFC 8445 §5.1.1.2).
+  package var base: SocketAddress?
   /// How often a server has sent us on to another one.
   package var redirections = 0
 

@@ -50,6 +50,8 @@ public struct PeerConnectionConfiguration: Sendable {
   /// Whether this machine's own addresses stay hidden behind random `.local` names, which only peers on the same network
   /// can resolve (RFC 8828, draft-ietf-mmusic-mdns-ice-candidates).
   public var hidesHostAddresses = false
+  /// Whether the `.local` names behind which browsers hide their addresses are looked up on the local network.
+  public var resolvesLocalNames = true
   /// The largest message to accept, in bytes; told to the other side as `a=max-message-size` (RFC 8841 §6).
   public var maximumMessageSize = 262_144
   /// How many bytes `send` and `trySend` queue in one connection before the first waits and the second refuses.

@@ -110,8 +110,12 @@ extension PeerConnection: EventLoopParticipant {
         configuration.logger.info("channel \(channels[id]?.label ?? "?") failed: \(why)")
       case .selectedPairChanged(let pair):
         configuration.logger.debug("selected pair: \(pair.local.address) to \(pair.remote.address)")
-      // The new description carries them all already.
-      case .gatheringRestarted: for candidate in machine.localCandidates { announce(candidate) }
+        pairContinuation.yield(SelectedCandidatePair(pair))
+      case .gatheringRestarted: regather()
+      case .localCandidate(let candidate): announce(candidate)
+      case .localCandidatesEnded: announce("")
+      case .serverFailed(let why): configuration.logger.info("ICE server \(why)")
+      case .relayRedirected(let request): follow(request)
       case .stateChanged(let state): change(to: State(state))
       }
     }
@@ -129,6 +133,9 @@ extension PeerConnection: EventLoopParticipant {
     stateContinuation.finish()
     channelContinuation.finish()
     candidateContinuation.finish()
+    negotiationContinuation.finish()
+    pairContinuation.finish()
+    giveUpNames()
     registration?.leave(afterDrain: true)
   }
 }
