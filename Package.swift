@@ -96,6 +96,8 @@ let package = Package(
     .testTarget(name: "WireTests", dependencies: ["Wire", "Digest", "TestSupport"], swiftSettings: testSettings),
     .testTarget(name: "STUNTests", dependencies: ["STUN", "TestSupport"], swiftSettings: testSettings),
     .testTarget(name: "TURNTests", dependencies: ["TURN", "STUN", "Wire", "TestSupport"], swiftSettings: testSettings),
+    .testTarget(
+      name: "CoturnTests", dependencies: ["TURN", "STUN", "Wire", "TestSupport"], swiftSettings: testSettings),
     .testTarget(name: "ICETests", dependencies: ["ICE", "STUN", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
       name: "DTLSTests", dependencies: ["DTLS", "TestSupport", "CVirtualClock"], swiftSettings: testSettings),

@@ -256,7 +256,8 @@ import Wire
     }
     #expect(world.events.count == 1)
     #expect(world.server.complaints.isEmpty)
-    #expect(world.server.dropped == 0)
+    // Lost with the request for the permission, at the beginning.
+    #expect(world.server.dropped <= 2)
     // A tenth is lost on its way to the server.
     #expect(world.server.relayedPayloads.count > 90)
     // Refreshed each nine minutes, and no more than the nonces make necessary.
