@@ -100,7 +100,18 @@ let package = Package(
       name: "SCTPSoak", dependencies: ["Simulation"], path: "Tests/SCTPSoak", swiftSettings: testSettings),
     .testTarget(name: "WireTests", dependencies: ["Wire", "Digest", "TestSupport"], swiftSettings: testSettings),
     .testTarget(name: "STUNTests", dependencies: ["STUN", "TestSupport"], swiftSettings: testSettings),
-    .testTarget(name: "TURNTests", dependencies: ["TURN", "STUN", "Wire", "TestSupport"], swiftSettings: testSettings),
+    .target(
+      name: "TURNTestSupport", dependencies: ["STUN", "Wire"], path: "Tests/TURNTestSupport",
+      swiftSettings: testSettings),
+    .testTarget(
+      name: "TURNTests", dependencies: ["TURN", "STUN", "Wire", "TestSupport", "TURNTestSupport"],
+      swiftSettings: testSettings),
+    .testTarget(
+      name: "PeerTests",
+      dependencies: ["Peer", "ICE", "STUN", "DTLS", "Wire", "TestSupport", "TURNTestSupport", "CVirtualClock"],
+      swiftSettings: testSettings),
+    .testTarget(
+      name: "CoturnTests", dependencies: ["TURN", "STUN", "Wire", "TestSupport"], swiftSettings: testSettings),
     .testTarget(name: "ICETests", dependencies: ["ICE", "STUN", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
       name: "DTLSTests", dependencies: ["DTLS", "TestSupport", "CVirtualClock"], swiftSettings: testSettings),

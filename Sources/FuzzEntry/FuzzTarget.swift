@@ -4,6 +4,7 @@
 /// One way to feed hostile bytes to the stack. A target traps when the code under it traps or breaks an invariant.
 public enum FuzzTarget: String, CaseIterable, Sendable {
   case stun
+  case turn
   case sctpPacket = "sctp-packet"
   case dcep
   case sdp
@@ -15,6 +16,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
   public func run(_ input: RawSpan) {
     switch self {
     case .stun: fuzzSTUN(input)
+    case .turn: fuzzTURN(input)
     case .sctpPacket: fuzzSCTPPacket(input)
     case .dcep: fuzzDCEP(input)
     case .sdp: fuzzSDP(input)

@@ -70,7 +70,7 @@ package struct TURNStatistics: Hashable, Sendable {
 
 enum TURNLimits {
   /// Requests under way at once, for permissions and channels; others wait for an answer.
-  static let requests = 8
+  static let requests = 32
   /// Attempts at one request: the first without credentials, the second with, and for a nonce that went stale on the way.
   static let attempts = 4
   /// Addresses in one CreatePermission: IPv6 ones then still fit a datagram of the smallest MTU with the credentials.

@@ -328,6 +328,9 @@ private struct Channel: Sendable {
   var boundUntil: Instant?
   var renewAt: Instant?
   var hasEnded = false
+  /// When the number, and the peer, are free for another binding. Counted from the answer, because the server may have
+  /// taken the request late; what is ours to use is counted from the request.
+  var freeAt: Instant?
 
   mutating func ask() {
     isUnderWay = true
@@ -338,17 +341,18 @@ private struct Channel: Sendable {
     isUnderWay = false
     hasEnded = false
     boundUntil = since + TURNLimits.channelLifetime
+    freeAt = now + TURNLimits.channelLifetime + TURNLimits.channelQuarantine
     renewAt = max(since + (TURNLimits.channelLifetime - TURNLimits.renewalMargin), now + TURNLimits.refreshRetry)
   }
 
   func isReusable(now: Instant) -> Bool {
-    guard !isUnderWay, !isRenewalWanted, let boundUntil else { return false }
-    return boundUntil + TURNLimits.channelQuarantine <= now
+    guard !isUnderWay, !isRenewalWanted, let freeAt else { return false }
+    return freeAt <= now
   }
 
   var nextDue: Instant? {
     guard !isUnderWay, !isRenewalWanted, let boundUntil else { return nil }
     if let renewAt { return renewAt }
-    return hasEnded ? boundUntil + TURNLimits.channelQuarantine : boundUntil
+    return hasEnded ? freeAt : boundUntil
   }
 }

@@ -1,6 +1,0 @@
-// TURNClientTests.swift — the client by itself.
-
-import Testing
-import Wire
-
-@testable import TURN
