@@ -1,0 +1,256 @@
+"""The matrix: every kind of NAT against every kind, two peers in each cell, connected or not and how."""
+
+import asyncio
+import contextlib
+import json
+import time
+from dataclasses import dataclass, field
+
+from coturn import PASSWORD, PORT, USER
+from natlab.network import (
+    ENDPOINT_INDEPENDENT, FULL_CONE, HAIRPINNING, KINDS, NONE, PORT_RESTRICTED, SERVER, SYMMETRIC, Kind, Namespaces, Site,
+    can_connect_directly)
+
+STUN = "stun:%s:%d" % (SERVER, PORT)
+TURN = "turn:%s:%d,%s,%s" % (SERVER, PORT, USER, PASSWORD)
+TURN_TCP = "turn:%s:%d?transport=tcp,%s,%s" % (SERVER, PORT, USER, PASSWORD)
+NO_HAIRPINNING = Kind("no hairpinning", "no hairpin", filtering=ENDPOINT_INDEPENDENT)
+
+
+@dataclass
+class Peer:
+    """A program that speaks the lines of `swarm connect`."""
+
+    name: str
+    command: list
+    has_one_relay: bool = False  # it takes no more than one TURN server: the one that can be reached
+
+
+@dataclass
+class Cell:
+    """Two peers, and what theory says of them."""
+
+    a: Kind
+    b: Kind
+    with_turn: bool
+    name: str = ""
+    networks: tuple = (1, 2)
+    shares_nat: bool = False
+    apart: bool = False
+    direct: bool = None
+    outcome: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        if self.direct is None:
+            self.direct = can_connect_directly(self.a, self.b)
+
+    @property
+    def must_connect(self):
+        return self.direct or self.with_turn
+
+    @property
+    def title(self):
+        return self.name or "%s and %s" % (self.a.name, self.b.name)
+
+    @property
+    def fault(self):
+        """Why the outcome is not what theory says, or nothing."""
+        pair, reason = self.outcome.get("pair"), self.outcome.get("reason", "")
+        if pair is None:
+            return reason if self.must_connect or self.outcome.get("is_broken") else ""
+        if not self.must_connect:
+            return "connected by %s, though theory forbids it" % "-".join(pair)
+        if not self.direct and "relay" not in pair and "?" not in pair:
+            return "connected by %s, though only a relay should do" % "-".join(pair)
+        return ""
+
+
+def cells(with_turn):
+    return [Cell(a, b, with_turn) for a in KINDS for b in KINDS]
+
+
+def further_cells(with_turn):
+    return [
+        Cell(NONE, NONE, with_turn),
+        Cell(NONE, SYMMETRIC, with_turn),
+        Cell(SYMMETRIC, NONE, with_turn),
+        Cell(FULL_CONE, PORT_RESTRICTED, with_turn, "the same private address at both ends", networks=(1, 1)),
+        Cell(SYMMETRIC, SYMMETRIC, with_turn, "one network, behind a symmetric NAT", shares_nat=True, direct=True),
+        Cell(HAIRPINNING, HAIRPINNING, with_turn, "hosts kept apart, hairpinning NAT", shares_nat=True, apart=True,
+             direct=True),
+        Cell(NO_HAIRPINNING, NO_HAIRPINNING, with_turn, "hosts kept apart, no hairpinning", shares_nat=True, apart=True,
+             direct=False),
+    ]
+
+
+class Broken(Exception):
+    """A peer ended, or said what it should not."""
+
+
+class Process:
+    """One peer: what it says about itself goes to `events`, the rest to the other peer."""
+
+    def __init__(self, process, name):
+        self.process, self.name, self.other = process, name, None
+        self.opened, self.over = asyncio.Event(), asyncio.Event()
+        self.pair, self.reason, self.messages, self.last_words = ("?", "?"), "", asyncio.Queue(), b""
+        self.first_signal = None
+        self.tasks = [asyncio.ensure_future(self.read()), asyncio.ensure_future(self.read_errors())]
+
+    @classmethod
+    async def start(cls, peer, role, host, servers):
+        arguments = [word for server in servers for word in ("--ice-server", server)]
+        process = await asyncio.create_subprocess_exec(
+            "setpriv", "--pdeathsig", "KILL", "ip", "netns", "exec", host, *peer.command, role, *arguments,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, limit=1 << 24)
+        return cls(process, peer.name)
+
+    async def read(self):
+        async for line in self.process.stdout:
+            try:
+                value = json.loads(line)
+            except ValueError:
+                self.reason = self.reason or "not JSON: %r" % line[:100]
+                continue
+            event = value.get("event")
+            if event is None:
+                self.first_signal = self.first_signal or time.monotonic()
+                self.other.write(line)
+            elif event == "open":
+                self.opened.set()
+            elif event == "pair":
+                self.pair = (value["local"], value["remote"])
+            elif event == "message":
+                self.messages.put_nowait(value.get("text"))
+            elif event in ("failed", "error"):
+                self.reason = self.reason or value.get("reason", event)
+                if event == "failed":
+                    break
+        self.over.set()
+
+    async def read_errors(self):
+        async for line in self.process.stderr:
+            self.last_words = (self.last_words + line)[-300:]
+
+    def write(self, line):
+        with contextlib.suppress(ConnectionError, RuntimeError):
+            self.process.stdin.write(line)
+
+    def say(self, **value):
+        self.write(json.dumps(value).encode() + b"\n")
+
+    def complaint(self):
+        words = self.reason or self.last_words.decode(errors="replace").strip().replace("\n", " ")
+        return "%s: %s" % (self.name, words or "no connection, and no reason given")
+
+    async def end(self):
+        self.say(close=True)
+        with contextlib.suppress(ConnectionError, RuntimeError):
+            self.process.stdin.close()
+        try:
+            await asyncio.wait_for(self.process.wait(), 2)
+        except asyncio.TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.kill()
+            await self.process.wait()
+        for task in self.tasks:
+            task.cancel()
+
+
+async def story(a, b, patience):
+    """Both channels open and a message goes each way; the pair as `a` sees it, and the milliseconds it took."""
+
+    async def both_open():
+        await a.opened.wait()
+        await b.opened.wait()
+
+    waits = [asyncio.ensure_future(wait) for wait in (both_open(), a.over.wait(), b.over.wait())]
+    done, _ = await asyncio.wait(waits, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+    opened_at = time.monotonic()
+    for wait in waits:
+        wait.cancel()
+    if waits[0] not in done:
+        is_broken = bool(done) and not (a.reason or b.reason)
+        return {"reason": "%s; %s" % (a.complaint(), b.complaint()), "is_broken": is_broken}
+    for sender, receiver in ((a, b), (b, a)):
+        text = "from %s to %s" % (id(sender), id(receiver))
+        sender.say(send=text)
+        try:
+            received = await asyncio.wait_for(receiver.messages.get(), patience)
+        except asyncio.TimeoutError:
+            return {"reason": "open, but a message does not arrive", "is_broken": True}
+        if received != text:
+            return {"reason": "open, but something else arrives: %r" % received, "is_broken": True}
+    return {"pair": a.pair, "ms": 1000 * (opened_at - a.first_signal)}
+
+
+class Matrix:
+    """Runs cells side by side, each in namespaces of its own."""
+
+    def __init__(self, internet, offering, answering, at_once, patience, forbidden_patience):
+        self.internet, self.peers = internet, (offering, answering)
+        self.patience, self.forbidden_patience = patience, forbidden_patience
+        self.places = asyncio.Semaphore(at_once)
+        self.numbers = 0
+
+    def servers(self, peer, kind, with_turn):
+        if not with_turn:
+            return [STUN]
+        if not peer.has_one_relay:
+            return [STUN, TURN, TURN_TCP]
+        return [TURN_TCP] if kind.is_udp_blocked else [STUN, TURN]
+
+    async def run(self, cells):
+        await asyncio.gather(*(self.run_cell(cell) for cell in cells))
+
+    async def run_cell(self, cell):
+        async with self.places:
+            self.numbers += 1
+            with Namespaces("%d-" % self.numbers) as namespaces:
+                hosts = await asyncio.to_thread(self.build, namespaces, cell)
+                processes = []
+                try:
+                    for peer, role, host, kind in zip(
+                            self.peers, ("--offer", "--answer"), hosts, (cell.a, cell.b)):
+                        processes.append(await Process.start(peer, role, host, self.servers(peer, kind, cell.with_turn)))
+                    a, b = processes
+                    a.other, b.other = b, a
+                    cell.outcome = await story(a, b, self.patience if cell.must_connect else self.forbidden_patience)
+                finally:
+                    await asyncio.gather(*(process.end() for process in processes))
+
+    def build(self, namespaces, cell):
+        """The two hosts' namespaces."""
+        if cell.shares_nat:
+            return Site(self.internet, namespaces, "", cell.a, hosts=2, apart=cell.apart).hosts
+        return [Site(self.internet, namespaces, name, kind, network).hosts[0]
+                for name, kind, network in zip("ab", (cell.a, cell.b), cell.networks)]
+
+
+def text_of(cell):
+    pair = cell.outcome.get("pair")
+    text = "%s-%s %.0f" % (*pair, cell.outcome["ms"]) if pair else "-"
+    return "!" + text if cell.fault else text
+
+
+def show(title, matrix, further):
+    print("\n%s; rows offer, columns answer; the offerer's pair and ms until the channel was open" % title)
+    print("%-20s%s" % ("", "".join("%-19s" % kind.name for kind in KINDS)))
+    for kind in KINDS:
+        row = [cell for cell in matrix if cell.a is kind]
+        print(("%-20s%s" % (kind.name, "".join("%-19s" % text_of(cell) for cell in row))).rstrip())
+    for cell in further:
+        print("%-58s %s" % (cell.title, text_of(cell)))
+    print(summary(matrix + further), flush=True)
+
+
+def summary(cells):
+    connected = [cell for cell in cells if cell.outcome.get("pair")]
+    relayed = [cell for cell in connected if "relay" in cell.outcome["pair"]]
+    faults = [cell for cell in cells if cell.fault]
+    needless = [cell for cell in relayed if cell.direct]
+    lines = ["%d of %d connected, %d of these through a relay; %d as theory says" % (
+        len(connected), len(cells), len(relayed), len(cells) - len(faults))]
+    if needless:
+        lines.append("relayed without need: " + "; ".join(cell.title for cell in needless))
+    return "\n".join(lines + ["FAILED  %s: %s" % (cell.title, cell.fault) for cell in faults])
