@@ -3,18 +3,19 @@
 import asyncio
 import contextlib
 import json
+import os
+import signal
 import time
 from dataclasses import dataclass, field
 
 from coturn import PASSWORD, PORT, USER
 from natlab.network import (
-    ENDPOINT_INDEPENDENT, FULL_CONE, HAIRPINNING, KINDS, NONE, PORT_RESTRICTED, SERVER, SYMMETRIC, Kind, Namespaces, Site,
+    FULL_CONE, HAIRPINNING, KINDS, NO_HAIRPINNING, NONE, PORT_RESTRICTED, SERVER, SYMMETRIC, Kind, Namespaces, Site,
     can_connect_directly)
 
 STUN = "stun:%s:%d" % (SERVER, PORT)
 TURN = "turn:%s:%d,%s,%s" % (SERVER, PORT, USER, PASSWORD)
 TURN_TCP = "turn:%s:%d?transport=tcp,%s,%s" % (SERVER, PORT, USER, PASSWORD)
-NO_HAIRPINNING = Kind("no hairpinning", "no hairpin", filtering=ENDPOINT_INDEPENDENT)
 
 
 @dataclass
@@ -24,6 +25,7 @@ class Peer:
     name: str
     command: list
     has_one_relay: bool = False  # it takes no more than one TURN server: the one that can be reached
+    is_patient: bool = False  # nominates a relayed pair only when no other works
 
 
 @dataclass
@@ -38,6 +40,7 @@ class Cell:
     shares_nat: bool = False
     apart: bool = False
     direct: bool = None
+    is_patient: bool = False
     outcome: dict = field(default_factory=dict)
 
     def __post_init__(self):
@@ -62,6 +65,8 @@ class Cell:
             return "connected by %s, though theory forbids it" % "-".join(pair)
         if not self.direct and "relay" not in pair and "?" not in pair:
             return "connected by %s, though only a relay should do" % "-".join(pair)
+        if self.direct and self.is_patient and "relay" in pair:
+            return "connected by %s, though no relay is needed" % "-".join(pair)
         return ""
 
 
@@ -81,10 +86,6 @@ def further_cells(with_turn):
         Cell(NO_HAIRPINNING, NO_HAIRPINNING, with_turn, "hosts kept apart, no hairpinning", shares_nat=True, apart=True,
              direct=False),
     ]
-
-
-class Broken(Exception):
-    """A peer ended, or said what it should not."""
 
 
 class Process:
@@ -150,8 +151,9 @@ class Process:
         try:
             await asyncio.wait_for(self.process.wait(), 2)
         except asyncio.TimeoutError:
+            # Not by its own method, which would take the status away from whoever waits for it.
             with contextlib.suppress(ProcessLookupError):
-                self.process.kill()
+                os.kill(self.process.pid, signal.SIGKILL)
             await self.process.wait()
         for task in self.tasks:
             task.cancel()
@@ -214,6 +216,7 @@ class Matrix:
                             self.peers, ("--offer", "--answer"), hosts, (cell.a, cell.b)):
                         processes.append(await Process.start(peer, role, host, self.servers(peer, kind, cell.with_turn)))
                     a, b = processes
+                    cell.is_patient = all(peer.is_patient for peer in self.peers)
                     a.other, b.other = b, a
                     cell.outcome = await story(a, b, self.patience if cell.must_connect else self.forbidden_patience)
                 finally:
@@ -251,6 +254,6 @@ def summary(cells):
     needless = [cell for cell in relayed if cell.direct]
     lines = ["%d of %d connected, %d of these through a relay; %d as theory says" % (
         len(connected), len(cells), len(relayed), len(cells) - len(faults))]
-    if needless:
+    if needless and not any(cell.is_patient for cell in needless):
         lines.append("relayed without need: " + "; ".join(cell.title for cell in needless))
     return "\n".join(lines + ["FAILED  %s: %s" % (cell.title, cell.fault) for cell in faults])

@@ -29,7 +29,6 @@ class Kind:
     """A kind of NAT, or of two in a row."""
 
     name: str
-    short: str
     mapping: str = ENDPOINT_INDEPENDENT
     filtering: str = ADDRESS_AND_PORT_DEPENDENT
     layers: int = 1
@@ -37,14 +36,15 @@ class Kind:
     hairpins: bool = False
 
 
-NONE = Kind("no NAT", "none", filtering=ENDPOINT_INDEPENDENT, layers=0)
-FULL_CONE = Kind("full cone", "full", filtering=ENDPOINT_INDEPENDENT)
-ADDRESS_RESTRICTED = Kind("address-restricted", "addr", filtering=ADDRESS_DEPENDENT)
-PORT_RESTRICTED = Kind("port-restricted", "port")
-SYMMETRIC = Kind("symmetric", "symm", mapping=ADDRESS_AND_PORT_DEPENDENT)
-DOUBLE = Kind("double NAT", "double", layers=2)
-UDP_BLOCKED = Kind("UDP blocked", "no UDP", is_udp_blocked=True)
-HAIRPINNING = Kind("hairpinning", "hairpin", filtering=ENDPOINT_INDEPENDENT, hairpins=True)
+NONE = Kind("no NAT", filtering=ENDPOINT_INDEPENDENT, layers=0)
+FULL_CONE = Kind("full cone", filtering=ENDPOINT_INDEPENDENT)
+ADDRESS_RESTRICTED = Kind("address-restricted", filtering=ADDRESS_DEPENDENT)
+PORT_RESTRICTED = Kind("port-restricted")
+SYMMETRIC = Kind("symmetric", mapping=ADDRESS_AND_PORT_DEPENDENT)
+DOUBLE = Kind("double NAT", layers=2)
+UDP_BLOCKED = Kind("UDP blocked", is_udp_blocked=True)
+HAIRPINNING = Kind("hairpinning", filtering=ENDPOINT_INDEPENDENT, hairpins=True)
+NO_HAIRPINNING = Kind("no hairpinning", filtering=ENDPOINT_INDEPENDENT)
 KINDS = [FULL_CONE, ADDRESS_RESTRICTED, PORT_RESTRICTED, SYMMETRIC, DOUBLE, UDP_BLOCKED]
 
 
@@ -186,7 +186,9 @@ class Internet:
     def __enter__(self):
         try:
             self.namespace = self.namespaces.add("internet")
-            configure(self.namespace, *bridge(SERVER + "/15", SECOND_SERVER + "/15"))
+            # What is for elsewhere vanishes. Without a route coturn could not send there, and would end the allocation.
+            configure(self.namespace, *bridge(SERVER + "/15", SECOND_SERVER + "/15"), "link add sink type bridge",
+                      "link set sink arp off up", "route add default dev sink")
         except BaseException:
             self.namespaces.remove()
             raise

@@ -12,14 +12,13 @@ import re
 import socket
 
 from natlab.network import (
-    ADDRESS_AND_PORT_DEPENDENT, ADDRESS_DEPENDENT, DOUBLE, ENDPOINT_INDEPENDENT, HAIRPINNING, KINDS, NONE, SECOND_SERVER,
-    SERVER, Namespaces, Site)
+    ADDRESS_AND_PORT_DEPENDENT, ADDRESS_DEPENDENT, ENDPOINT_INDEPENDENT, HAIRPINNING, KINDS, NONE,
+    NO_HAIRPINNING, SECOND_SERVER, SERVER, Namespaces, Site)
 
 PORTS = 9001, 9002
 PATIENCE = 0.3  # seconds that a datagram may take; what should not come is waited for as long
 CLONE_NEWNET = 0x40000000
 libc = ctypes.CDLL(None, use_errno=True)
-HAIRPIN_OFF = HAIRPINNING.__class__("no hairpinning", "no hairpin", filtering=ENDPOINT_INDEPENDENT)
 
 
 @contextlib.contextmanager
@@ -160,19 +159,23 @@ async def witness(site):
     return " and ".join(found)
 
 
+def observe_all(internet, namespaces):
+    """Sites of every kind, sites with two hosts, and what was observed of each."""
+    sites = [Site(internet, namespaces, "k%d" % number, kind) for number, kind in enumerate([NONE, *KINDS])]
+    pairs = [Site(internet, namespaces, "p%d" % number, kind, hosts=2, apart=True)
+             for number, kind in enumerate([HAIRPINNING, NO_HAIRPINNING])]
+    probe = Probe(internet)
+    try:
+        return sites, pairs, [probe.observe(site) for site in sites], [probe.hairpin(site) for site in pairs]
+    finally:
+        probe.close()
+
+
 async def prove(internet):
     """Prints what each kind does; returns how many do not do what they should."""
     wrong = 0
     with Namespaces("probe-") as namespaces:
-        sites = [Site(internet, namespaces, "k%d" % number, kind) for number, kind in enumerate([NONE, *KINDS])]
-        pairs = [Site(internet, namespaces, "p%d" % number, kind, hosts=2, apart=True)
-                 for number, kind in enumerate([HAIRPINNING, HAIRPIN_OFF])]
-        probe = Probe(internet)
-        try:
-            observed = [probe.observe(site) for site in sites]
-            hairpins = [probe.hairpin(site) for site in pairs]
-        finally:
-            probe.close()
+        sites, pairs, observed, hairpins = await asyncio.to_thread(observe_all, internet, namespaces)
         seen = await asyncio.gather(*(witness(site) for site in sites if not site.kind.is_udp_blocked))
     witnessed = dict(zip((site.kind for site in sites if not site.kind.is_udp_blocked), seen))
     print("%-19s %-13s %-13s %-9s %s" % ("NAT", "mapping", "filtering", "TCP", "turnutils_natdiscovery (mapping and filtering)"))
