@@ -1,10 +1,6 @@
 """The matrix: every kind of NAT against every kind, two peers in each cell, connected or not and how."""
 
 import asyncio
-import contextlib
-import json
-import os
-import signal
 import time
 from dataclasses import dataclass, field
 
@@ -12,20 +8,11 @@ from coturn import PASSWORD, PORT, USER
 from natlab.network import (
     FULL_CONE, HAIRPINNING, KINDS, NO_HAIRPINNING, NONE, PORT_RESTRICTED, SERVER, SYMMETRIC, Kind, Namespaces, Site,
     can_connect_directly)
+from natlab.peers import start_both
 
 STUN = "stun:%s:%d" % (SERVER, PORT)
 TURN = "turn:%s:%d,%s,%s" % (SERVER, PORT, USER, PASSWORD)
 TURN_TCP = "turn:%s:%d?transport=tcp,%s,%s" % (SERVER, PORT, USER, PASSWORD)
-
-
-@dataclass
-class Peer:
-    """A program that speaks the lines of `swarm connect`."""
-
-    name: str
-    command: list
-    has_one_relay: bool = False  # it takes no more than one TURN server: the one that can be reached
-    is_patient: bool = False  # nominates a relayed pair only when no other works
 
 
 @dataclass
@@ -88,77 +75,6 @@ def further_cells(with_turn):
     ]
 
 
-class Process:
-    """One peer: what it says about itself goes to `events`, the rest to the other peer."""
-
-    def __init__(self, process, name):
-        self.process, self.name, self.other = process, name, None
-        self.opened, self.over = asyncio.Event(), asyncio.Event()
-        self.pair, self.reason, self.messages, self.last_words = ("?", "?"), "", asyncio.Queue(), b""
-        self.first_signal = None
-        self.tasks = [asyncio.ensure_future(self.read()), asyncio.ensure_future(self.read_errors())]
-
-    @classmethod
-    async def start(cls, peer, role, host, servers):
-        arguments = [word for server in servers for word in ("--ice-server", server)]
-        process = await asyncio.create_subprocess_exec(
-            "setpriv", "--pdeathsig", "KILL", "ip", "netns", "exec", host, *peer.command, role, *arguments,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, limit=1 << 24)
-        return cls(process, peer.name)
-
-    async def read(self):
-        async for line in self.process.stdout:
-            try:
-                value = json.loads(line)
-            except ValueError:
-                self.reason = self.reason or "not JSON: %r" % line[:100]
-                continue
-            event = value.get("event")
-            if event is None:
-                self.first_signal = self.first_signal or time.monotonic()
-                self.other.write(line)
-            elif event == "open":
-                self.opened.set()
-            elif event == "pair":
-                self.pair = (value["local"], value["remote"])
-            elif event == "message":
-                self.messages.put_nowait(value.get("text"))
-            elif event in ("failed", "error"):
-                self.reason = self.reason or value.get("reason", event)
-                if event == "failed":
-                    break
-        self.over.set()
-
-    async def read_errors(self):
-        async for line in self.process.stderr:
-            self.last_words = (self.last_words + line)[-300:]
-
-    def write(self, line):
-        with contextlib.suppress(ConnectionError, RuntimeError):
-            self.process.stdin.write(line)
-
-    def say(self, **value):
-        self.write(json.dumps(value).encode() + b"\n")
-
-    def complaint(self):
-        words = self.reason or self.last_words.decode(errors="replace").strip().replace("\n", " ")
-        return "%s: %s" % (self.name, words or "no connection, and no reason given")
-
-    async def end(self):
-        self.say(close=True)
-        with contextlib.suppress(ConnectionError, RuntimeError):
-            self.process.stdin.close()
-        try:
-            await asyncio.wait_for(self.process.wait(), 2)
-        except asyncio.TimeoutError:
-            # Not by its own method, which would take the status away from whoever waits for it.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.process.pid, signal.SIGKILL)
-            await self.process.wait()
-        for task in self.tasks:
-            task.cancel()
-
-
 async def story(a, b, patience):
     """Both channels open and a message goes each way; the pair as `a` sees it, and the milliseconds it took."""
 
@@ -210,17 +126,13 @@ class Matrix:
             self.numbers += 1
             with Namespaces("%d-" % self.numbers) as namespaces:
                 hosts = await asyncio.to_thread(self.build, namespaces, cell)
-                processes = []
+                both = await start_both(hosts, self.peers, ((), ()), [
+                    self.servers(peer, kind, cell.with_turn) for peer, kind in zip(self.peers, (cell.a, cell.b))])
+                cell.is_patient = all(peer.is_patient for peer in self.peers)
                 try:
-                    for peer, role, host, kind in zip(
-                            self.peers, ("--offer", "--answer"), hosts, (cell.a, cell.b)):
-                        processes.append(await Process.start(peer, role, host, self.servers(peer, kind, cell.with_turn)))
-                    a, b = processes
-                    cell.is_patient = all(peer.is_patient for peer in self.peers)
-                    a.other, b.other = b, a
-                    cell.outcome = await story(a, b, self.patience if cell.must_connect else self.forbidden_patience)
+                    cell.outcome = await story(*both, self.patience if cell.must_connect else self.forbidden_patience)
                 finally:
-                    await asyncio.gather(*(process.end() for process in processes))
+                    await asyncio.gather(*(process.end() for process in both))
 
     def build(self, namespaces, cell):
         """The two hosts' namespaces."""

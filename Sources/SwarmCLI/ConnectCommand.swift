@@ -14,13 +14,16 @@ struct ConnectCommand: AsyncParsableCommand {
       Each line is a JSON object. Descriptions and candidates, in both directions:
         {"type":"offer","sdp":…}  {"type":"answer","sdp":…}  {"candidate":…,"sdpMid":…,"sdpMLineIndex":…}
       Out: {"event":"open","label":…}  {"event":"message","text":…}  {"event":"message","base64":…}  {"event":"closed"}
-      In: {"send":"text"}  {"sendBase64":…}  {"close":true}. The end of the input closes as well.
+      In: {"send":"text"}  {"sendBase64":…}  {"sendBytes":n}  {"close":true}. The end of the input closes as well.
+      After {"sendBytes":n} comes {"event":"sent","bytes":n,"sha256":…}. With --digest, binary messages are not printed:
+      {"event":"progress","bytes":n} comes now and then, and {"event":"digest","bytes":n,"sha256":…} at a text message.
       """)
 
   @Flag(help: "Make the offer.") var offer = false
   @Flag(help: "Wait for an offer and answer it.") var answer = false
   @Option(help: "The channel's label; used with --offer.") var label = "swarm"
   @Flag(help: "Send every message back as it came.") var echo = false
+  @Flag(help: "Count and hash binary messages instead of printing them; text ends the sum.") var digest = false
 
   func validate() throws {
     guard offer != answer else { throw ValidationError("give either --offer or --answer") }
@@ -29,7 +32,8 @@ struct ConnectCommand: AsyncParsableCommand {
   func run() async throws {
     var configuration = PeerConnectionConfiguration()
     configuration.loopback = .included
-    let session = ConnectSession(connection: try PeerConnection(configuration: configuration), echo: echo)
+    let connection = try PeerConnection(configuration: configuration)
+    let session = ConnectSession(connection: connection, echo: echo, digest: digest)
     try await session.run(offering: offer ? label : nil)
   }
 }
@@ -49,12 +53,16 @@ struct ConnectLine: Codable {
   var reason: String?
   var send: String?
   var sendBase64: String?
+  var sendBytes: Int?
   var close: Bool?
 }
 
 private struct ConnectSession {
   let connection: PeerConnection
   let echo: Bool
+  let digest: Bool
+  /// How many bytes to send: beside the input, which brings candidates meanwhile.
+  let (transfers, requestTransfer) = AsyncStream.makeStream(of: Int.self)
 
   func run(offering label: String?) async throws {
     if let label {
@@ -105,6 +113,10 @@ private struct ConnectSession {
       group.addTask {
         try await readInput(current: current)
       }
+      group.addTask {
+        for await total in transfers { try await send(total, current: current) }
+        return false
+      }
       while let isOver = try await group.next() {
         if isOver { break }
       }
@@ -117,7 +129,12 @@ private struct ConnectSession {
     try await channel.waitUntilOpen()
     JSONLines.write(ConnectLine(event: "open", label: channel.label))
     current.set(channel)
+    var sum = TransferDigest()
     for await message in channel.messages {
+      if digest {
+        sum.add(message)
+        continue
+      }
       if echo {
         try await channel.send(message)
         continue
@@ -129,6 +146,14 @@ private struct ConnectSession {
       }
     }
     JSONLines.write(ConnectLine(event: "closed"))
+  }
+
+  private func send(_ total: Int, current: CurrentChannel) async throws {
+    do {
+      try await ConnectTransfer.send(total, on: current.waitForChannel())
+    } catch let error as SendError {
+      JSONLines.write(ConnectLine(event: "error", reason: "\(error)"))
+    }
   }
 
   /// Carries out the lines of the input; at its end flushes and closes.
@@ -181,10 +206,12 @@ private struct ConnectSession {
         return false
       }
       try await current.waitForChannel().send([UInt8](data))
+    } else if let total = line.sendBytes, total > 0 {
+      requestTransfer.yield(total)
     } else if line.close == true {
       return true
     } else {
-      JSONLines.write(ConnectLine(event: "error", reason: "a line without type, candidate, send, sendBase64 or close"))
+      JSONLines.write(ConnectLine(event: "error", reason: "a line with nothing that connect knows"))
     }
     return false
   }
