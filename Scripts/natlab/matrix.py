@@ -97,7 +97,7 @@ async def story(a, b, patience):
             received = await asyncio.wait_for(receiver.messages.get(), patience)
         except asyncio.TimeoutError:
             return {"reason": "open, but a message does not arrive", "is_broken": True}
-        if received != text:
+        if received.get("text") != text:
             return {"reason": "open, but something else arrives: %r" % received, "is_broken": True}
     return {"pair": a.pair, "ms": 1000 * (opened_at - a.first_signal)}
 

@@ -59,7 +59,7 @@ class Process:
             elif event == "pair":
                 self.pair = (value["local"], value["remote"])
             elif event == "message":
-                self.messages.put_nowait(value.get("text"))
+                self.messages.put_nowait(value)
             else:
                 self.on_event(event, value)
             if event in ("failed", "error"):

@@ -61,8 +61,6 @@ private struct ConnectSession {
   let connection: PeerConnection
   let echo: Bool
   let digest: Bool
-  /// How many bytes to send: beside the input, which brings candidates meanwhile.
-  let (transfers, requestTransfer) = AsyncStream.makeStream(of: Int.self)
 
   func run(offering label: String?) async throws {
     if let label {
@@ -79,6 +77,8 @@ private struct ConnectSession {
   /// Runs until the input ends, the channel closes or the connection fails, whichever is first.
   private func serve(first: DataChannel?) async throws {
     let current = CurrentChannel()
+    // How many bytes to send: beside the input, which brings candidates meanwhile.
+    let (transfers, requestTransfer) = AsyncStream.makeStream(of: Int.self)
     try await withThrowingTaskGroup(of: Bool.self) { group in
       // The candidates follow the description: they exist once it is set.
       group.addTask {
@@ -111,7 +111,7 @@ private struct ConnectSession {
         return true
       }
       group.addTask {
-        try await readInput(current: current)
+        try await readInput(current: current, requestTransfer: requestTransfer)
       }
       group.addTask {
         for await total in transfers { try await send(total, current: current) }
@@ -159,7 +159,9 @@ private struct ConnectSession {
   /// Carries out the lines of the input; at its end flushes and closes.
   ///
   /// - Returns: whether the session is over with the input.
-  private func readInput(current: CurrentChannel) async throws -> Bool {
+  private func readInput(
+    current: CurrentChannel, requestTransfer: AsyncStream<Int>.Continuation
+  ) async throws -> Bool {
     let decoder = JSONDecoder()
     for await line in StandardInputLines() {
       if line.allSatisfy(\.isWhitespace) { continue }
@@ -171,7 +173,11 @@ private struct ConnectSession {
         continue
       }
       do {
-        if try await apply(parsed, current: current) { break }
+        if let total = parsed.sendBytes, total > 0 {
+          requestTransfer.yield(total)
+        } else if try await apply(parsed, current: current) {
+          break
+        }
       } catch let error as PeerConnectionError {
         JSONLines.write(ConnectLine(event: "error", reason: "\(error)"))
       } catch let error as SendError {
@@ -190,8 +196,9 @@ private struct ConnectSession {
       try await connection.setRemoteDescription(SessionDescription(type: type, sdp: sdp))
       if type == .offer {
         let answer = try await connection.createAnswer()
-        try await connection.setLocalDescription(answer)
+        // Setting it brings candidates, which must not be read before the answer that they belong to.
         JSONLines.write(ConnectLine(type: .answer, sdp: answer.sdp))
+        try await connection.setLocalDescription(answer)
       }
     } else if let candidate = line.candidate {
       try await connection.addICECandidate(
@@ -206,8 +213,6 @@ private struct ConnectSession {
         return false
       }
       try await current.waitForChannel().send([UInt8](data))
-    } else if let total = line.sendBytes, total > 0 {
-      requestTransfer.yield(total)
     } else if line.close == true {
       return true
     } else {
