@@ -1,6 +1,7 @@
 """A coturn server of one's own: STUN and TURN over UDP, TCP and TLS, for as long as the `with` lasts."""
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -10,6 +11,9 @@ USER, PASSWORD, REALM = "swarm", "keep it secret", "swarm.example"
 SECRET = "shared with the application"  # of time-limited credentials
 PORT, TLS_PORT = 3478, 5349
 PATIENCE = 10  # seconds until it must listen
+
+
+PREFIX = "interop-coturn-"
 
 
 class CoturnError(Exception):
@@ -26,7 +30,8 @@ class Coturn:
     def __init__(self, addresses, prefix=(), port=PORT, tls_port=TLS_PORT, is_rest=False, discovery=False, names=()):
         if not shutil.which("turnserver"):
             raise CoturnError("no 'turnserver' here; the package coturn has it")
-        self.folder = tempfile.mkdtemp(prefix="interop-coturn-")
+        remove_leftovers()
+        self.folder = tempfile.mkdtemp(prefix="%s%d-" % (PREFIX, os.getpid()))
         self.addresses, self.port, self.tls_port = addresses, port, tls_port
         self.authority = os.path.join(self.folder, "certificate.pem")
         self.log = os.path.join(self.folder, "log")
@@ -115,3 +120,11 @@ class Coturn:
 
     def __exit__(self, *_):
         self.close()
+
+
+def remove_leftovers():
+    """Folders of processes that were killed."""
+    for name in os.listdir(tempfile.gettempdir()):
+        found = re.match(PREFIX + r"(\d+)-", name)
+        if found and not os.path.exists("/proc/" + found.group(1)):
+            shutil.rmtree(os.path.join(tempfile.gettempdir(), name), ignore_errors=True)

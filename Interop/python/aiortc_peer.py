@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""aiortc as a peer that speaks the lines of `swarm connect`: one data channel, signalling on standard input and output."""
+"""aiortc as a peer that speaks the lines of `swarm connect`: one data channel."""
 
 import asyncio
 import base64

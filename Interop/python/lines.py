@@ -11,7 +11,8 @@ def options(description):
     role = parser.add_mutually_exclusive_group(required=True)
     role.add_argument("--offer", action="store_true")
     role.add_argument("--answer", action="store_true")
-    parser.add_argument("--ice-server", action="append", default=[], metavar="URL[,USER,CREDENTIAL]", dest="ice_servers")
+    parser.add_argument(
+        "--ice-server", action="append", default=[], metavar="URL[,USER,CREDENTIAL]", dest="ice_servers")
     parser.add_argument("--policy", choices=["all", "relay"], default="all")
     parser.add_argument("--echo", action="store_true", help="send every message back as it came")
     return parser.parse_args()

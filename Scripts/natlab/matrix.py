@@ -8,7 +8,7 @@ from coturn import PASSWORD, PORT, USER
 from natlab.network import (
     FULL_CONE, HAIRPINNING, KINDS, NO_HAIRPINNING, NONE, PORT_RESTRICTED, SERVER, SYMMETRIC, Kind, Namespaces, Site,
     can_connect_directly)
-from natlab.peers import start_both
+from natlab.peers import opened, start_both
 
 STUN = "stun:%s:%d" % (SERVER, PORT)
 TURN = "turn:%s:%d,%s,%s" % (SERVER, PORT, USER, PASSWORD)
@@ -78,17 +78,11 @@ def further_cells(with_turn):
 async def story(a, b, patience):
     """Both channels open and a message goes each way; the pair as `a` sees it, and the milliseconds it took."""
 
-    async def both_open():
-        await a.opened.wait()
-        await b.opened.wait()
-
-    waits = [asyncio.ensure_future(wait) for wait in (both_open(), a.over.wait(), b.over.wait())]
-    done, _ = await asyncio.wait(waits, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+    is_open = await opened((a, b), patience)
     opened_at = time.monotonic()
-    for wait in waits:
-        wait.cancel()
-    if waits[0] not in done:
-        is_broken = bool(done) and not (a.reason or b.reason)
+    if not is_open:
+        # A peer may wait, or say that it has failed; it may not just end.
+        is_broken = any(process.over.is_set() and not process.reason for process in (a, b))
         return {"reason": "%s; %s" % (a.complaint(), b.complaint()), "is_broken": is_broken}
     for sender, receiver in ((a, b), (b, a)):
         text = "from %s to %s" % (id(sender), id(receiver))

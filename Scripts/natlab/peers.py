@@ -33,9 +33,10 @@ class Process:
     @classmethod
     async def start(cls, peer, host, *arguments, servers=()):
         arguments += tuple(word for server in servers for word in ("--ice-server", server))
+        place = ("ip", "netns", "exec", host) if host else ()
         process = await asyncio.create_subprocess_exec(
-            "setpriv", "--pdeathsig", "KILL", "ip", "netns", "exec", host, *peer.command, *arguments,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, limit=1 << 24)
+            "setpriv", "--pdeathsig", "KILL", *place, *peer.command, *arguments, stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, limit=1 << 24)
         return cls(process, peer.name)
 
     def listen(self, other):
@@ -109,3 +110,17 @@ async def start_both(hosts, commands, arguments, servers=((), ())):
     offering.listen(answering)
     answering.listen(offering)
     return offering, answering
+
+
+async def opened(processes, patience):
+    """Whether all of them are open before one ends and before `patience` seconds are over."""
+
+    async def all_open():
+        for process in processes:
+            await process.opened.wait()
+
+    waits = [asyncio.ensure_future(wait) for wait in (all_open(), *(process.over.wait() for process in processes))]
+    done, _ = await asyncio.wait(waits, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+    return waits[0] in done

@@ -147,8 +147,8 @@ async def witness(site):
     found = []
     for option, what in (("-m", "Mapping"), ("-f", "Filtering")):
         process = await asyncio.create_subprocess_exec(
-            "setpriv", "--pdeathsig", "KILL", "ip", "netns", "exec", site.hosts[0], "turnutils_natdiscovery", option, SERVER,
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
+            "setpriv", "--pdeathsig", "KILL", "ip", "netns", "exec", site.hosts[0], "turnutils_natdiscovery", option,
+            SERVER, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
         try:
             out, _ = await asyncio.wait_for(process.communicate(), 20)
         except asyncio.TimeoutError:
@@ -178,7 +178,7 @@ async def prove(internet):
         sites, pairs, observed, hairpins = await asyncio.to_thread(observe_all, internet, namespaces)
         seen = await asyncio.gather(*(witness(site) for site in sites if not site.kind.is_udp_blocked))
     witnessed = dict(zip((site.kind for site in sites if not site.kind.is_udp_blocked), seen))
-    print("%-19s %-13s %-13s %-9s %s" % ("NAT", "mapping", "filtering", "TCP", "turnutils_natdiscovery (mapping and filtering)"))
+    print("%-19s %-13s %-13s %-9s %s" % ("NAT", "mapping", "filtering", "TCP", "turnutils_natdiscovery"))
     for site, result in zip(sites, observed):
         kind, should = site.kind, expected(site.kind, site.address)
         told = witnessed.get(kind, "")
@@ -188,13 +188,14 @@ async def prove(internet):
             faults.append("the witness says otherwise")
         wrong += bool(faults)
         print("%-19s %-13s %-13s %-9s %s%s" % (
-            kind.name, result.get("mapping", "-"), result.get("filtering", "-"), "passes" if result["tcp"] else "blocked", told,
-            "".join("   WRONG: " + fault for fault in faults)))
+            kind.name, result.get("mapping", "-"), result.get("filtering", "-"),
+            "passes" if result["tcp"] else "blocked", told, "".join("   WRONG: " + fault for fault in faults)))
     for site, result in zip(pairs, hairpins):
         does = site.kind.hairpins
         is_right = result == {"hairpins": does, "from outside address": does, "apart": True}
         wrong += not is_right
         print("%-19s two hosts behind it %s%s" % (
-            site.kind.name, "reach each other by outside addresses" if result["hairpins"] else "do not reach each other",
+            site.kind.name,
+            "reach each other by outside addresses" if result["hairpins"] else "do not reach each other",
             "" if is_right else "   WRONG: %s" % result))
     return wrong
