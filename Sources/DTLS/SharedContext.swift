@@ -35,7 +35,8 @@ struct SharedContext: @unchecked Sendable {
       let context = unsafe SSL_CTX_new(DTLS_method()),
       unsafe openssl_context_set_version(context, DTLS1_2_VERSION) == 1,
       unsafe SSL_CTX_set_cipher_list(context, Self.cipherSuites) == 1,
-      unsafe openssl_context_set_groups(context, Self.groups) == 1
+      unsafe openssl_context_set_groups(context, Self.groups) == 1,
+      unsafe SSL_CTX_set_tlsext_use_srtp(context, Self.mediaProfiles) == 0  // the other way round: 0 is good
     else { throw .takeFromQueue() }  // once per process: what was made so far is not worth freeing
     unsafe self.context = context
     unsafe self.method = method
@@ -77,6 +78,10 @@ struct SharedContext: @unchecked Sendable {
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:"
     + "ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-CHACHA20-POLY1305"
   private static let groups = "X25519:P-256:P-384"
+
+  /// Some peers, aiortc among them, end a handshake that agrees on no profile for media (RFC 5764 §4.1), even when no
+  /// media will come. Browsers always offer them.
+  private static let mediaProfiles = "SRTP_AEAD_AES_128_GCM:SRTP_AES128_CM_SHA1_80"
 
   /// A chain with a few RSA certificates fits; OpenSSL reserves memory for what an unauthenticated fragment claims.
   private static let maximumCertificateBytes = HandshakeFragment.maximumMessageLength

@@ -17,15 +17,18 @@ struct ConnectCommand: AsyncParsableCommand {
         {"event":"pair","local":KIND,"remote":KIND,"localAddress":…,"remoteAddress":…,"protocol":…,"milliseconds":N} for the \
       candidate pair in use, each time that it is another one; KIND is host, srflx, prflx or relay. The time counts from \
       when both descriptions were known, there and in "open".
-      In: {"send":"text"}  {"sendBase64":…}  {"close":true}. The end of the input closes as well.
+      In: {"send":"text"}  {"sendBase64":…}  {"sendBytes":n}  {"close":true}. The end of the input closes as well.
         {"restart":true}: another search for the way (ICE restart), with another offer, as when this machine's addresses \
       change.
+      After {"sendBytes":n} comes {"event":"sent","bytes":n,"sha256":…}. With --digest, binary messages are not printed:
+      {"event":"progress","bytes":n} comes now and then, and {"event":"digest","bytes":n,"sha256":…} at a text message.
       """)
 
   @Flag(help: "Make the offer.") var offer = false
   @Flag(help: "Wait for an offer and answer it.") var answer = false
   @Option(help: "The channel's label; used with --offer.") var label = "swarm"
   @Flag(help: "Send every message back as it came.") var echo = false
+  @Flag(help: "Count and hash binary messages instead of printing them; text ends the sum.") var digest = false
   @OptionGroup(title: "The way to the peer") var ice: ICEOptions
 
   func validate() throws {
@@ -36,7 +39,8 @@ struct ConnectCommand: AsyncParsableCommand {
     var configuration = PeerConnectionConfiguration()
     configuration.loopback = .included
     ice.apply(to: &configuration)
-    let session = ConnectSession(connection: try PeerConnection(configuration: configuration), echo: echo)
+    let connection = try PeerConnection(configuration: configuration)
+    let session = ConnectSession(connection: connection, echo: echo, digest: digest)
     try await session.run(offering: offer ? label : nil)
   }
 }
@@ -56,6 +60,7 @@ struct ConnectLine: Codable {
   var reason: String?
   var send: String?
   var sendBase64: String?
+  var sendBytes: Int?
   var close: Bool?
   var local: String?
   var remote: String?
@@ -69,11 +74,13 @@ struct ConnectLine: Codable {
 private struct ConnectSession {
   let connection: PeerConnection
   let echo: Bool
+  let digest: Bool
   private let stopwatch = Stopwatch()
 
-  init(connection: PeerConnection, echo: Bool) {
+  init(connection: PeerConnection, echo: Bool, digest: Bool) {
     self.connection = connection
     self.echo = echo
+    self.digest = digest
   }
 
   func run(offering label: String?) async throws {
@@ -91,6 +98,8 @@ private struct ConnectSession {
   /// Runs until the input ends, the channel closes or the connection fails, whichever is first.
   private func serve(first: DataChannel?) async throws {
     let current = CurrentChannel()
+    // How many bytes to send: beside the input, which brings candidates meanwhile.
+    let (transfers, requestTransfer) = AsyncStream.makeStream(of: Int.self)
     try await withThrowingTaskGroup(of: Bool.self) { group in
       // The candidates follow the description: they exist once it is set.
       group.addTask {
@@ -132,7 +141,11 @@ private struct ConnectSession {
         return true
       }
       group.addTask {
-        try await readInput(current: current)
+        try await readInput(current: current, requestTransfer: requestTransfer)
+      }
+      group.addTask {
+        for await total in transfers { try await send(total, current: current) }
+        return false
       }
       while let isOver = try await group.next() {
         if isOver { break }
@@ -145,8 +158,9 @@ private struct ConnectSession {
   private func offerAnew() async throws {
     do {
       let offer = try await connection.createOffer()
-      try await connection.setLocalDescription(offer)
+      // Setting it brings candidates, which must not be read before the offer that they belong to.
       JSONLines.write(ConnectLine(type: .offer, sdp: offer.sdp))
+      try await connection.setLocalDescription(offer)
     } catch let error as PeerConnectionError {
       // The peer's own offer came first: its answer restarts both.
       JSONLines.write(ConnectLine(event: "error", reason: "\(error)"))
@@ -158,7 +172,12 @@ private struct ConnectSession {
     if let pair = await connection.selectedCandidatePair { stopwatch.report(pair) }
     JSONLines.write(ConnectLine(event: "open", label: channel.label, milliseconds: stopwatch.elapsed))
     current.set(channel)
+    var sum = TransferDigest()
     for await message in channel.messages {
+      if digest {
+        sum.add(message)
+        continue
+      }
       if echo {
         try await channel.send(message)
         continue
@@ -172,10 +191,20 @@ private struct ConnectSession {
     JSONLines.write(ConnectLine(event: "closed"))
   }
 
+  private func send(_ total: Int, current: CurrentChannel) async throws {
+    do {
+      try await ConnectTransfer.send(total, on: current.waitForChannel())
+    } catch let error as SendError {
+      JSONLines.write(ConnectLine(event: "error", reason: "\(error)"))
+    }
+  }
+
   /// Carries out the lines of the input; at its end flushes and closes.
   ///
   /// - Returns: whether the session is over with the input.
-  private func readInput(current: CurrentChannel) async throws -> Bool {
+  private func readInput(
+    current: CurrentChannel, requestTransfer: AsyncStream<Int>.Continuation
+  ) async throws -> Bool {
     let decoder = JSONDecoder()
     for await line in StandardInputLines() {
       if line.allSatisfy(\.isWhitespace) { continue }
@@ -187,7 +216,11 @@ private struct ConnectSession {
         continue
       }
       do {
-        if try await apply(parsed, current: current) { break }
+        if let total = parsed.sendBytes, total > 0 {
+          requestTransfer.yield(total)
+        } else if try await apply(parsed, current: current) {
+          break
+        }
       } catch let error as PeerConnectionError {
         JSONLines.write(ConnectLine(event: "error", reason: "\(error)"))
       } catch let error as SendError {
@@ -206,8 +239,9 @@ private struct ConnectSession {
       try await connection.setRemoteDescription(SessionDescription(type: type, sdp: sdp))
       if type == .offer {
         let answer = try await connection.createAnswer()
-        try await connection.setLocalDescription(answer)
+        // Setting it brings candidates, which must not be read before the answer that they belong to.
         JSONLines.write(ConnectLine(type: .answer, sdp: answer.sdp))
+        try await connection.setLocalDescription(answer)
       }
       stopwatch.start()
     } else if let candidate = line.candidate {
@@ -228,7 +262,7 @@ private struct ConnectSession {
     } else if line.close == true {
       return true
     } else {
-      JSONLines.write(ConnectLine(event: "error", reason: "a line without type, candidate, send, sendBase64, restart or close"))
+      JSONLines.write(ConnectLine(event: "error", reason: "a line with nothing that connect knows"))
     }
     return false
   }
