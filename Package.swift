@@ -132,7 +132,7 @@ let package = Package(
     .testTarget(name: "NetTests", dependencies: ["Net", "TLS", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
       name: "SignalingTests", dependencies: ["Signaling", "Wire", "TestSupport"], swiftSettings: testSettings),
-    .testTarget(name: "WebRTCTests", dependencies: ["WebRTC", "Net", "Wire", "TestSupport"], swiftSettings: testSettings),
+    .testTarget(name: "WebRTCTests", dependencies: ["WebRTC", "Net", "STUN", "Wire", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
       name: "SignalingTransportTests",
       dependencies: [
