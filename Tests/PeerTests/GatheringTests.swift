@@ -3,6 +3,7 @@
 import DataChannel
 import ICE
 import Peer
+import STUN
 import TURNTestSupport
 import TestSupport
 import Testing
