@@ -149,7 +149,7 @@ let package = Package(
     .testTarget(
       name: "SimulationTests",
       dependencies: [
-        "Simulation", "Peer", "DataChannel", "DTLS", "SCTP", "Wire", "TestSupport", "CVirtualClock",
+        "Simulation", "Peer", "DataChannel", "DTLS", "ICE", "SCTP", "Wire", "TestSupport", "CVirtualClock",
       ],
       swiftSettings: testSettings),
   ],

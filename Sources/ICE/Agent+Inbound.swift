@@ -165,7 +165,7 @@ extension ICEAgent {
     if let index = checkList.index(of: check.route) { checkList[index].counters.requestsReceived += 1 }
     if configuration.isLite { return followAsLite(check, now: now) }
     // Once concluded, only a nomination is news, or a pair that would be better or takes the place of a silent one.
-    guard isSearching || nominates || isImprovement(on: check.route) else { return }
+    guard isSearching || nominates || isImprovement(on: check.route, remotePriority: check.priority) else { return }
     guard let index = learnPair(check.route, priority: check.priority) else { return }
     if checkList[index].state == .succeeded, !isStale(checkList[index], now: now) {
       if nominates { accept(nomination: index, number: check.nomination, now: now) }

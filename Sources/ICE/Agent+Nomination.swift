@@ -79,8 +79,14 @@ extension ICEAgent {
     return priority > current.priority
   }
 
-  func isImprovement(on route: Route) -> Bool {
-    checkList.pair(route).map { isImprovement($0.priority) } ?? false
+  /// The same of a route that a check came in on, whose source the peer values so.
+  func isImprovement(on route: Route, remotePriority: UInt32) -> Bool {
+    if let known = checkList.pair(route) { return isImprovement(known.priority) }
+    guard let own = local(for: route)?.candidate.priority else { return false }
+    return isImprovement(
+      role == .controlling
+        ? ICECandidate.pairPriority(controlling: own, controlled: remotePriority)
+        : ICECandidate.pairPriority(controlling: remotePriority, controlled: own))
   }
 
   /// The pair in use is lost or silent: everything that once seemed possible is tried again.

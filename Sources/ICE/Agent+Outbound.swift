@@ -39,10 +39,13 @@ extension ICEAgent {
     if purpose == .consent { limitTransactions(ICELimits.consentTransactions) { $0.purpose == .consent } }
     // RFC 8445 §14.3: the more checks are under way, the longer each waits before it is repeated.
     let share = configuration.pacing * Int64(checkList.aliveCount)
+    // A consent check says again what a nomination under way says: on a lossy path the more often the better.
+    let pending = transactions.first { $0.purpose == .nomination && $0.route == pair.route }
+    let number = purpose == .nomination ? nextNomination() : purpose == .consent ? pending?.nomination : nil
     let transaction = CheckTransaction(
       id: .random(using: &random), route: pair.route, purpose: purpose, role: role, tieBreaker: tieBreaker,
-      priority: pair.checkPriority, nomination: purpose == .nomination ? nextNomination() : nil,
-      rto: max(configuration.minimumRTO, share), isStream: pair.isStream, now: now)
+      priority: pair.checkPriority, nominates: purpose == .nomination || purpose == .consent && pending != nil,
+      nomination: number, rto: max(configuration.minimumRTO, share), isStream: pair.isStream, now: now)
     transactions.append(transaction)
     outbox.append(.request(transaction.id))
     statistics.requestsSent += 1
@@ -136,7 +139,7 @@ extension ICEAgent {
     case .controlled: try writer.iceControlled(tieBreaker: transaction.tieBreaker, into: &out)
     }
     try writer.priority(transaction.priority, into: &out)
-    if transaction.purpose == .nomination { try writer.useCandidate(into: &out) }
+    if transaction.nominates { try writer.useCandidate(into: &out) }
     if let number = transaction.nomination { try writer.nomination(number, into: &out) }
     try writer.messageIntegrity(key: remote.key, into: &out)
     try writer.fingerprint(into: &out)

@@ -47,13 +47,13 @@ extension ICEAgent {
       checkList[index].counters.roundTripMeasurements += 1
     }
     if consent?.route == transaction.route { consent?.answered(now: now) }
-    guard transaction.purpose != .consent else { return }
+    guard transaction.purpose != .consent || transaction.nominates, transaction.route != selected else { return }
 
     checkList.conclude(index, .succeeded)
     if firstValidAt == nil, transaction.route != selected { firstValidAt = now }
     transactions.removeAll { $0.route == transaction.route && $0.purpose == .check }
     discoverLocal(index, mapped: mapped)
-    if transaction.purpose == .nomination, role == .controlling {
+    if transaction.nominates, role == .controlling {
       select(index, now: now)
     } else if checkList[index].isNominatedByPeer, role == .controlled {
       accept(nomination: index, number: checkList[index].nominationByPeer, now: now)

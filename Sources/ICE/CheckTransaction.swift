@@ -17,6 +17,8 @@ struct CheckTransaction: Sendable {
   let role: ICEAgent.Role
   let tieBreaker: UInt64
   let priority: UInt32
+  /// The request bears USE-CANDIDATE: it is a nomination, or a consent check while one is under way on its route.
+  let nominates: Bool
   /// The number of a nomination, when both sides count them.
   let nomination: UInt32?
   let sentAt: Instant
@@ -29,7 +31,7 @@ struct CheckTransaction: Sendable {
 
   init(
     id: TransactionID, route: Route, purpose: Purpose, role: ICEAgent.Role, tieBreaker: UInt64, priority: UInt32,
-    nomination: UInt32? = nil, rto: Interval, isStream: Bool = false, now: Instant
+    nominates: Bool = false, nomination: UInt32? = nil, rto: Interval, isStream: Bool = false, now: Instant
   ) {
     self.id = id
     self.route = route
@@ -37,6 +39,7 @@ struct CheckTransaction: Sendable {
     self.role = role
     self.tieBreaker = tieBreaker
     self.priority = priority
+    self.nominates = nominates
     self.nomination = nomination
     self.rto = rto
     self.isStream = isStream

@@ -46,6 +46,8 @@ struct NegotiationState {
 
   let sessionID: UInt64
   var signaling = Signaling.stable
+  /// An offer was answered: roles and certificates are settled, whether or not DTLS has begun.
+  var hasAgreed = false
   /// The last description made by `createOffer` or `createAnswer`, which is the one that may be set.
   var created: (kind: DescriptionKind, document: SDPDocument, text: String)?
   var local: (kind: DescriptionKind, document: SDPDocument)?
@@ -220,7 +222,7 @@ extension Connection {
   private mutating func apply(
     _ remote: RemoteDescription, isOffer: Bool, now: Instant
   ) throws(NegotiationError) {
-    if let current = negotiation.remote, isSessionStarted || negotiation.signaling == .stable || isRestarting {
+    if let current = negotiation.remote, negotiation.hasAgreed {
       guard current.localRole == remote.localRole else { throw .unsupported("another DTLS association") }
       guard Set(current.data.fingerprints) == Set(remote.data.fingerprints) else {
         throw .unsupported("another certificate for a connection that exists")
@@ -295,6 +297,7 @@ extension Connection {
   }
 
   private mutating func startTransports(now: Instant) {
+    negotiation.hasAgreed = true
     ice.start(now: now)
     if isRestartChecking { restarting?.start(now: now) }
     advance(now: now)
@@ -302,7 +305,7 @@ extension Connection {
 
   /// The role to keep while answering: of an association that exists, not of an offer that is being replaced.
   private var answeringRole: SDPRole? {
-    if case .haveRemoteOffer = negotiation.signaling, !isSessionStarted { return nil }
+    if case .haveRemoteOffer = negotiation.signaling, !negotiation.hasAgreed { return nil }
     return negotiation.keptRole
   }
 

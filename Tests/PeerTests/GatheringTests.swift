@@ -44,9 +44,10 @@ import Wire
     #expect(world.toServer == 3)  // at 0, 15 and 30 s
     world.isDirectWayShut = false
     try world.run { $0.states.last == .connected }
+    try world.run { !$0.pairs.isEmpty }
     let asked = world.toServer
     try world.run(for: .seconds(60)) { _ in false }
-    #expect(world.toServer <= asked + 1)
+    #expect(world.toServer <= asked + 1, "\(world.states) \(world.pairs)")
   }
 
   @Test func aSilentServerDelaysNothingButTheEndOfCandidates() throws {
@@ -89,7 +90,7 @@ import Wire
       let payload = [UInt8](repeating: UInt8(number), count: 1 + number * 400)
       try world.offerer.send(on: channel, isText: false, payload: payload, now: world.now)
     }
-    let areDelivered = try world.run(for: .seconds(300)) { $0.messages.count == 50 }
+    let areDelivered = try world.run(for: .seconds(300)) { $0.messages.count == 50 && !$0.pairs.isEmpty }
     #expect(areDelivered, "seed \(seed): \(world.messages.count)")
     #expect(world.messages.map { $0.first } == (0..<50).map { UInt8($0) })
     #expect(world.pairs.last?.local.kind == .relayed)
@@ -129,8 +130,11 @@ import Wire
     world.offerer.allocate(world.request, now: world.now)
     world.offerer.endOfServers(now: world.now)
     try world.run { !$0.opened.isEmpty }
-    // The server has restarted and knows nothing: it says so when asked to refresh, and gives another address.
+    // When asked to refresh, the server knows of nothing; it has lost its memory, and gives another address.
     let old = world.server.relayed
+    world.server.refusal = { $0 == .refresh ? 437 : nil }
+    let isAsked = try world.run(for: .seconds(700)) { $0.server.requests[.refresh] != nil }
+    #expect(isAsked)
     var server = SimulatedServer()
     server.nonceNumber = 2
     server.relayed = try address("192.0.2.15:50001")

@@ -33,12 +33,12 @@ struct Pair {
 
   /// Until both sides have said that there are no more.
   func exchangeCandidates(using isWanted: (ICECandidateInit) -> Bool = { _ in true }) async throws {
-    for await candidate in offerer.localCandidates where isWanted(candidate) {
-      try await answerer.addICECandidate(candidate)
+    for await candidate in offerer.localCandidates {
+      if isWanted(candidate) { try await answerer.addICECandidate(candidate) }
       if candidate.isEndOfCandidates { break }
     }
-    for await candidate in answerer.localCandidates where isWanted(candidate) {
-      try await offerer.addICECandidate(candidate)
+    for await candidate in answerer.localCandidates {
+      if isWanted(candidate) { try await offerer.addICECandidate(candidate) }
       if candidate.isEndOfCandidates { break }
     }
   }
