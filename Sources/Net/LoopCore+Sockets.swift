@@ -6,16 +6,19 @@ import Wire
 /// A socket, who owns it, and what it could not send yet.
 final class BoundSocket {
   let socket: UDPSocket
-  /// The owner's slot.
+  /// The owner's slot; means nothing when the socket is shared.
   let owner: Int
+  /// Who shares it.
+  let shared: SharedDirectory?
   /// Bounded by one drain: the owner is not drained again before these are gone.
   var unsent = TransmitBatch(capacity: 0)
   var nextUnsent = 0
   var isBlocked = false
 
-  init(_ socket: UDPSocket, owner: Int) {
+  init(_ socket: UDPSocket, owner: Int, shared: SharedDirectory? = nil) {
     self.socket = socket
     self.owner = owner
+    self.shared = shared
   }
 }
 
@@ -89,8 +92,19 @@ extension LoopCore {
   func closeSocket(_ id: SocketID, of registration: EventLoopRegistration) {
     guard isCurrent(registration), members[registration.slot].sockets.contains(id) else { return }
     members[registration.slot].sockets.removeAll { $0 == id }
-    if let bound = socket(id), bound.isBlocked { unblock(bound) }
-    release(id)
+    if let bound = socket(id) {
+      if bound.shared != nil {
+        members[registration.slot].sharedSockets -= 1
+      } else if bound.isBlocked {
+        unblock(bound)
+      }
+    }
+    release(id, of: registration.slot)
+  }
+
+  /// Closes a socket of `owner`'s, or leaves one that it shares.
+  func release(_ id: SocketID, of owner: Int) {
+    if let shared = socket(id)?.shared { shared.remove(owner) } else { release(id) }
   }
 
   /// Closes a socket whose owner no longer lists it, or is about to be forgotten.
@@ -129,6 +143,7 @@ extension LoopCore {
   private func receive(_ bound: BoundSocket) {
     _ = bound.socket.receive(into: &receiveBatch)
     guard !receiveBatch.isEmpty else { return }
+    if let shared = bound.shared { return distribute(bound, shared) }
     deliver(to: bound.owner, from: bound.socket.id)
   }
 
@@ -141,23 +156,27 @@ extension LoopCore {
 
   // MARK: Out
 
-  /// Sends what the last drain wrote, and empties the batch.
-  func transmit() {
+  /// Sends what the drain of `slot` wrote, and empties the batch.
+  func transmit(from slot: Int) {
     let datagrams = transmitBatch.datagrams
     var start = 0
     while start < datagrams.count {
       let id = datagrams[start].route.socket
       var end = start + 1
       while end < datagrams.count, datagrams[end].route.socket == id { end += 1 }
-      transmit(start..<end, through: id)
+      transmit(start..<end, through: id, from: slot)
       start = end
     }
     transmitBatch.removeAll()
   }
 
-  private func transmit(_ range: Range<Int>, through id: SocketID) {
+  private func transmit(_ range: Range<Int>, through id: SocketID, from slot: Int) {
     guard let bound = socket(id) else {
       if let stream = stream(id) { return stream.send(range, in: self) }
+      statistics.droppedWithoutSocket += UInt64(range.count)
+      return
+    }
+    if let shared = bound.shared, !shared.note(range, of: transmitBatch, by: slot, now: now) {
       statistics.droppedWithoutSocket += UInt64(range.count)
       return
     }
@@ -176,7 +195,7 @@ extension LoopCore {
       bound.isBlocked = true
       bound.unsent = TransmitBatch(capacity: configuration.transmitCapacity)
       bound.nextUnsent = 0
-      members[bound.owner].blockedSockets += 1
+      if bound.shared == nil { members[bound.owner].blockedSockets += 1 }
     }
     for datagram in transmitBatch.datagrams[range] {
       guard bound.unsent.hasRoom(for: datagram.range.count) else {
@@ -208,6 +227,10 @@ extension LoopCore {
     bound.isBlocked = false
     bound.unsent = TransmitBatch(capacity: 0)
     _ = watchWritable(false, bound)
+    if let shared = bound.shared {
+      for slot in shared.takeWaiting() { touch(slot) }
+      return
+    }
     members[bound.owner].blockedSockets -= 1
     if members[bound.owner].blockedSockets == 0 { touch(bound.owner) }
   }

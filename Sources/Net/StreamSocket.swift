@@ -146,12 +146,14 @@ final class StreamSocket: LoopSource {
 
   /// Closes everything, and tells nobody.
   func closeAll(in core: LoopCore) {
-    for connection in Array(connections.values) { connection.close(in: core) }
     if let source, let listener = descriptorOfListener {
       if !isPaused { core.poller.remove(listener) }
       core.removeSource(source)
       self.source = nil
+      // Connections and calls that are under way still hold this object, and with it the descriptor.
+      _ = shutdown(listener, Int32(SHUT_RDWR))
     }
+    for connection in Array(connections.values) { connection.close(in: core) }
   }
 
   func forget(_ connection: StreamConnection) {

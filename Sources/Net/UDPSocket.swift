@@ -28,23 +28,6 @@ package struct UDPSocketOptions: Hashable, Sendable {
   package init() {}
 }
 
-/// How a socket takes part in multicast.
-package struct MulticastOptions: Hashable, Sendable {
-  /// The index of the interface that it sends through and joins at.
-  package var interface: UInt32
-  /// The groups whose datagrams it receives, of the socket's family.
-  package var groups: [IPAddress] = []
-  /// The hops that a datagram may take; 255 is what mDNS wants (RFC 6762 §11).
-  package var hopLimit: UInt8 = 255
-  /// Whether this host's own sockets hear what it sends.
-  package var loopsBack = true
-
-  package init(interface: UInt32, groups: [IPAddress] = []) {
-    self.interface = interface
-    self.groups = groups
-  }
-}
-
 /// What a socket has done so far.
 package struct UDPSocketStatistics: Hashable, Sendable {
   package var datagramsSent: UInt64 = 0
@@ -104,7 +87,13 @@ package final class UDPSocket {
       }
       // Where the kernel does not know the option, datagrams are cut, and only the measuring of the path suffers.
       if !options.fragments { _ = Self.setFragmentation(SWARM_PMTUDISC_PROBE, descriptor, family) }
+      if options.sharesPort {
+        // Both: other programs may have set either.
+        try SocketCalls.set(descriptor, SOL_SOCKET, SO_REUSEADDR, 1, "setsockopt(SO_REUSEADDR)")
+        _ = SocketCalls.trySet(descriptor, SOL_SOCKET, Int32(SWARM_SO_REUSEPORT), 1)
+      }
       try SocketCalls.bind(descriptor, to: address, "UDP")
+      if let multicast = options.multicast { try Self.prepare(descriptor, family, for: multicast) }
       localAddress = try SocketCalls.boundAddress(of: descriptor)
     } catch {
       _ = close(descriptor)
