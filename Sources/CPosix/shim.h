@@ -33,7 +33,28 @@ enum {
   SWARM_IPV6_MTU_DISCOVER = 23,
   SWARM_PMTUDISC_DONT = 0,   // of both families: the kernel cuts what is too long
   SWARM_PMTUDISC_PROBE = 3,  // nobody cuts, and what the kernel believes about the path does not matter
+  SWARM_TCP_NODELAY = 1,
+  SWARM_TCP_NOTSENT_LOWAT = 25,
 };
+
+// MARK: Streams
+
+// The next connection, non-blocking and closed on exec, with the address it came from; or the negated errno.
+static inline int swarm_accept(int listener, struct sockaddr_in6 *name) {
+  socklen_t length = sizeof *name;
+  long descriptor = syscall(SYS_accept4, listener, name, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  return descriptor < 0 ? -errno : (int)descriptor;
+}
+
+// Both return the number of bytes, or the negated errno; receiving 0 is the other side's end of the stream.
+static inline long swarm_stream_receive(int socket, void *bytes, size_t capacity) {
+  ssize_t count = recv(socket, bytes, capacity, MSG_DONTWAIT);
+  return count < 0 ? -(long)errno : (long)count;
+}
+static inline long swarm_stream_send(int socket, const void *bytes, size_t count) {
+  ssize_t sent = send(socket, bytes, count, MSG_DONTWAIT | MSG_NOSIGNAL);
+  return sent < 0 ? -(long)errno : (long)sent;
+}
 
 // MARK: Batches of messages
 

@@ -36,6 +36,7 @@ final class LoopCore {
   private var draining: [Int] = []
   var sockets: [SocketSlot] = []
   var freeSocketSlots: [Int] = []
+  var sources = SourceTable()
 
   /// Taken over from the queue that other threads append to; run from `nextJobIndex` on.
   private var jobs: [UnownedJob] = []
@@ -52,7 +53,7 @@ final class LoopCore {
   }
 
   var wakeDescriptor: Int32 { poller.wakeDescriptor }
-  var nearestDeadline: Instant? { deadlines.earliest }
+  var nearestDeadline: Instant? { earliest(deadlines.earliest, sources.deadlines.earliest) }
   /// Whether the next turn has to come at once.
   var hasWorkLeft: Bool { !touched.isEmpty || hasJobs }
 
@@ -141,6 +142,7 @@ final class LoopCore {
 
   /// Calls every participant that is due, each at most once.
   func fireTimeouts() {
+    fireSourceTimeouts()
     for _ in 0..<deadlines.count {
       guard let slot = deadlines.popDue(now: now) else { return }
       // The drain that follows enters the new deadline.

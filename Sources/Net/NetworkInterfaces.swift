@@ -16,8 +16,25 @@ package struct InterfaceAddress: Hashable, Sendable {
   package var isLoopback: Bool
   /// Whether the interface connects two ends only, as most tunnels do.
   package var isPointToPoint: Bool
+  /// Whether the interface is made of software for this host's own use, as a bridge of containers: peers elsewhere rarely
+  /// reach its addresses. Tunnels (VPNs) count too.
+  package var isVirtual = false
+  /// Whether this IPv6 address is a temporary one, which does not tell where a host has been (RFC 8981).
+  package var isTemporary = false
+  /// Whether no new communication should begin from the address (RFC 4862 §5.5.4).
+  package var isDeprecated = false
+  /// Whether the address cannot be used yet, or not at all, because another host may have it (RFC 4862 §5.4).
+  package var isTentative = false
 
   package var isLinkLocal: Bool { address.isLinkLocal }
+
+  package init(name: String, index: UInt32, address: IPAddress, isLoopback: Bool, isPointToPoint: Bool) {
+    self.name = name
+    self.index = index
+    self.address = address
+    self.isLoopback = isLoopback
+    self.isPointToPoint = isPointToPoint
+  }
 }
 
 package enum NetworkInterfaces {

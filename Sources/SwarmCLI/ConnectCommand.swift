@@ -14,7 +14,12 @@ struct ConnectCommand: AsyncParsableCommand {
       Each line is a JSON object. Descriptions and candidates, in both directions:
         {"type":"offer","sdp":…}  {"type":"answer","sdp":…}  {"candidate":…,"sdpMid":…,"sdpMLineIndex":…}
       Out: {"event":"open","label":…}  {"event":"message","text":…}  {"event":"message","base64":…}  {"event":"closed"}
+        {"event":"pair","local":KIND,"remote":KIND,"localAddress":…,"remoteAddress":…,"protocol":…,"milliseconds":N} for the \
+      candidate pair in use, each time that it is another one; KIND is host, srflx, prflx or relay. The time counts from \
+      when both descriptions were known, there and in "open".
       In: {"send":"text"}  {"sendBase64":…}  {"sendBytes":n}  {"close":true}. The end of the input closes as well.
+        {"restart":true}: another search for the way (ICE restart), with another offer, as when this machine's addresses \
+      change.
       After {"sendBytes":n} comes {"event":"sent","bytes":n,"sha256":…}. With --digest, binary messages are not printed:
       {"event":"progress","bytes":n} comes now and then, and {"event":"digest","bytes":n,"sha256":…} at a text message.
       """)
@@ -24,6 +29,7 @@ struct ConnectCommand: AsyncParsableCommand {
   @Option(help: "The channel's label; used with --offer.") var label = "swarm"
   @Flag(help: "Send every message back as it came.") var echo = false
   @Flag(help: "Count and hash binary messages instead of printing them; text ends the sum.") var digest = false
+  @OptionGroup(title: "The way to the peer") var ice: ICEOptions
 
   func validate() throws {
     guard offer != answer else { throw ValidationError("give either --offer or --answer") }
@@ -32,6 +38,7 @@ struct ConnectCommand: AsyncParsableCommand {
   func run() async throws {
     var configuration = PeerConnectionConfiguration()
     configuration.loopback = .included
+    ice.apply(to: &configuration)
     let connection = try PeerConnection(configuration: configuration)
     let session = ConnectSession(connection: connection, echo: echo, digest: digest)
     try await session.run(offering: offer ? label : nil)
@@ -55,12 +62,26 @@ struct ConnectLine: Codable {
   var sendBase64: String?
   var sendBytes: Int?
   var close: Bool?
+  var local: String?
+  var remote: String?
+  var localAddress: String?
+  var remoteAddress: String?
+  var `protocol`: String?
+  var milliseconds: Int?
+  var restart: Bool?
 }
 
 private struct ConnectSession {
   let connection: PeerConnection
   let echo: Bool
   let digest: Bool
+  private let stopwatch = Stopwatch()
+
+  init(connection: PeerConnection, echo: Bool, digest: Bool) {
+    self.connection = connection
+    self.echo = echo
+    self.digest = digest
+  }
 
   func run(offering label: String?) async throws {
     if let label {
@@ -88,6 +109,15 @@ private struct ConnectSession {
               candidate: candidate.candidate, sdpMid: candidate.sdpMid, sdpMLineIndex: candidate.sdpMLineIndex,
               usernameFragment: candidate.usernameFragment))
         }
+        return false
+      }
+      group.addTask {
+        for await pair in connection.selectedPairs { stopwatch.report(pair) }
+        return false
+      }
+      group.addTask {
+        // Of what is due after a restart; the first negotiation is made by `run` or by the peer.
+        for await _ in connection.negotiationNeeded { try await offerAnew() }
         return false
       }
       group.addTask {
@@ -125,9 +155,22 @@ private struct ConnectSession {
     await connection.close()
   }
 
+  private func offerAnew() async throws {
+    do {
+      let offer = try await connection.createOffer()
+      // Setting it brings candidates, which must not be read before the offer that they belong to.
+      JSONLines.write(ConnectLine(type: .offer, sdp: offer.sdp))
+      try await connection.setLocalDescription(offer)
+    } catch let error as PeerConnectionError {
+      // The peer's own offer came first: its answer restarts both.
+      JSONLines.write(ConnectLine(event: "error", reason: "\(error)"))
+    }
+  }
+
   private func use(_ channel: DataChannel, current: CurrentChannel) async throws {
     try await channel.waitUntilOpen()
-    JSONLines.write(ConnectLine(event: "open", label: channel.label))
+    if let pair = await connection.selectedCandidatePair { stopwatch.report(pair) }
+    JSONLines.write(ConnectLine(event: "open", label: channel.label, milliseconds: stopwatch.elapsed))
     current.set(channel)
     var sum = TransferDigest()
     for await message in channel.messages {
@@ -200,6 +243,7 @@ private struct ConnectSession {
         JSONLines.write(ConnectLine(type: .answer, sdp: answer.sdp))
         try await connection.setLocalDescription(answer)
       }
+      stopwatch.start()
     } else if let candidate = line.candidate {
       try await connection.addICECandidate(
         ICECandidateInit(
@@ -213,6 +257,8 @@ private struct ConnectSession {
         return false
       }
       try await current.waitForChannel().send([UInt8](data))
+    } else if line.restart == true {
+      await connection.restartICE()
     } else if line.close == true {
       return true
     } else {
@@ -239,5 +285,37 @@ private final class CurrentChannel: Sendable {
     if let channel = ifOpen { return channel }
     for await channel in stream { return channel }
     throw CancellationError()
+  }
+}
+
+/// The time since both descriptions were known, and the pairs that were told already.
+private final class Stopwatch: Sendable {
+  private struct State {
+    var startedAt: ContinuousClock.Instant?
+    var pair: SelectedCandidatePair?
+  }
+  private let state = Mutex(State())
+
+  /// Only the first counts.
+  func start() { state.withLock { $0.startedAt = $0.startedAt ?? .now } }
+
+  var elapsed: Int? {
+    state.withLock { state in
+      guard let passed = state.startedAt?.duration(to: .now).components else { return nil }
+      return Int(passed.seconds) * 1_000 + Int(passed.attoseconds / 1_000_000_000_000_000)
+    }
+  }
+
+  /// Writes a pair that is another one than the last.
+  func report(_ pair: SelectedCandidatePair) {
+    let isNew = state.withLock { state in
+      defer { state.pair = pair }
+      return state.pair != pair
+    }
+    guard isNew else { return }
+    JSONLines.write(
+      ConnectLine(
+        event: "pair", local: pair.local.type, remote: pair.remote.type, localAddress: pair.local.address,
+        remoteAddress: pair.remote.address, protocol: pair.local.transport, milliseconds: elapsed))
   }
 }
