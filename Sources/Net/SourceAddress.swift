@@ -1,5 +1,6 @@
 // SourceAddress.swift — which of this host's addresses the system would use towards another one.
 
+import CPosix
 import Glibc
 package import Wire
 
