@@ -11,7 +11,9 @@ struct ICEOptions: ParsableArguments {
       'none' asks none.
       """, valueName: "url[,name,password]"), transform: ServerOption.init)
   var iceServer: [ServerOption] = []
-  @Option(help: ArgumentHelp("Candidates to use: all, or relay for those of TURN servers only.", valueName: "policy"))
+  @Option(
+    help: ArgumentHelp("Candidates to use: all, or relay for those of TURN servers only.", valueName: "policy"),
+    transform: Self.readPolicy)
   var policy = PeerConnectionConfiguration.ICETransportPolicy.all
   @Option(
     help: ArgumentHelp("UDP ports to use, as FIRST-LAST.", valueName: "ports"), transform: Self.readRange)
@@ -33,6 +35,13 @@ struct ICEOptions: ParsableArguments {
     if let portRange { arguments += ["--port-range", "\(portRange.lowerBound)-\(portRange.upperBound)"] }
     if hideAddresses { arguments.append("--hide-addresses") }
     return arguments
+  }
+
+  private static func readPolicy(_ text: String) throws -> PeerConnectionConfiguration.ICETransportPolicy {
+    guard let policy = PeerConnectionConfiguration.ICETransportPolicy(rawValue: text) else {
+      throw ValidationError("it is 'all' or 'relay'")
+    }
+    return policy
   }
 
   private static func readRange(_ text: String) throws -> ClosedRange<UInt16> {
@@ -65,5 +74,3 @@ struct ServerOption: Sendable {
     self.server = server
   }
 }
-
-extension PeerConnectionConfiguration.ICETransportPolicy: ExpressibleByArgument {}
