@@ -39,7 +39,7 @@ struct ICEOptions: ParsableArguments {
 
   private static func readPolicy(_ text: String) throws -> PeerConnectionConfiguration.ICETransportPolicy {
     guard let policy = PeerConnectionConfiguration.ICETransportPolicy(rawValue: text) else {
-      throw ValidationError("it is all or relay")
+      throw ValidationError("it is 'all' or 'relay'")
     }
     return policy
   }
