@@ -9,15 +9,21 @@ SECONDS ?=
 CASES ?=
 RUNS ?= 3
 SEEDS ?=
+MEGABYTES ?= 1000
 ARGS ?=
 
-.PHONY: help setup build demo test conformance interop witness soak fuzz lint bench wan clean
+# What networks of namespaces, their NATs and their servers are made with.
+NETWORKS := iproute2 nftables procps coturn openssl
+
+.PHONY: help setup build demo test conformance interop witness soak fuzz lint bench wan nat-lab address-change clean
 
 help:
 	@echo "make demo      a swarm of three processes: join, connect, send a file, vote   [PEERS=n] [FILE=path]"
 	@echo "make test      every test, the simulation over 1,000 seeds, the consumer package   [SEEDS=n]"
 	@echo "make conformance   SCTP against the published suites: suite, passed, not applicable"
-	@echo "make interop   data channels with headless Chromium and with Pion, both roles"
+	@echo "make interop   data channels with headless Chromium, Pion and aiortc, both roles; TURN with coturn; as root"
+	@echo "make nat-lab   two peers behind every kind of NAT, with TURN and without, as root   [ARGS='--peers aioice']"
+	@echo "make address-change   a transfer while addresses and interfaces change, as root   [MEGABYTES=1000]"
 	@echo "make witness   SCTP with libusrsctp, 500 runs   [SEEDS=n]"
 	@echo "make soak      two SCTP associations over a hostile network, 20,000 seeds   [SEEDS=n]"
 	@echo "make fuzz      every fuzz target for a while   [SECONDS=20]"
@@ -45,10 +51,12 @@ conformance:
 	Scripts/conformance
 
 interop:
-	@Scripts/setup python3 chromium golang-go golang-github-pion-webrtc.v3-dev
+	@Scripts/setup python3 python3-venv chromium golang-go golang-github-pion-webrtc.v3-dev $(NETWORKS)
 	swift build -c release --product swarm
 	Interop/chromium.py --swarm .build/release/swarm
 	Interop/pion.py --swarm .build/release/swarm
+	Interop/turn.py --swarm .build/release/swarm
+	Interop/aiortc.py --swarm .build/release/swarm
 
 witness:
 	@Scripts/setup libusrsctp2
@@ -74,6 +82,16 @@ wan:
 	@Scripts/setup python3 iproute2 iperf3 gcc
 	swift build -c release --product swarm
 	Scripts/wan --runs $(RUNS) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(CASES),--cases $(CASES)) $(ARGS)
+
+nat-lab:
+	@Scripts/setup python3 python3-venv $(NETWORKS)
+	swift build -c release --product swarm
+	Scripts/nat-lab $(ARGS)
+
+address-change:
+	@Scripts/setup python3 iproute2 procps
+	swift build -c release --product swarm
+	Scripts/address-change --megabytes $(MEGABYTES)
 
 clean:
 	rm -rf .build Fuzz/.build Tests/ConsumerPackage/.build

@@ -47,17 +47,23 @@ let package = Package(
     .target(name: "Wire", dependencies: ["CCRC32C"], swiftSettings: settings),
     .target(name: "Digest", dependencies: ["COpenSSL", "Wire"], swiftSettings: settings),
     .target(name: "STUN", dependencies: ["Wire", "Digest"], swiftSettings: settings),
+    .target(name: "TURN", dependencies: ["Wire", "STUN", "Digest", deque], swiftSettings: settings),
     .target(name: "ICE", dependencies: ["Wire", "STUN", deque], swiftSettings: settings),
     .target(name: "DTLS", dependencies: ["Wire", "Digest", "COpenSSL"], swiftSettings: settings),
+    .target(name: "TLS", dependencies: ["Wire", "Digest", "COpenSSL"], swiftSettings: settings),
     .target(name: "SCTP", dependencies: ["Wire", "Digest", deque, heap], swiftSettings: settings),
     .target(name: "DataChannel", dependencies: ["Wire", "SCTP", deque], swiftSettings: settings),
     .target(name: "SDP", swiftSettings: settings),
+    .target(name: "MDNS", dependencies: ["Wire", deque], swiftSettings: settings),
     .target(
-      name: "Peer", dependencies: ["Wire", "ICE", "DTLS", "SCTP", "DataChannel", "SDP", deque], swiftSettings: settings),
+      name: "Peer", dependencies: ["Wire", "STUN", "TURN", "ICE", "DTLS", "SCTP", "DataChannel", "SDP", deque],
+      swiftSettings: settings),
     .target(name: "Net", dependencies: ["Wire", "CPosix"], swiftSettings: settings),
     .target(
       name: "WebRTC",
-      dependencies: ["Wire", "ICE", "DTLS", "SCTP", "DataChannel", "SDP", "Peer", "Net", deque, logging],
+      dependencies: [
+        "Wire", "STUN", "TURN", "ICE", "DTLS", "SCTP", "DataChannel", "SDP", "MDNS", "Peer", "Net", "TLS", deque, logging,
+      ],
       swiftSettings: settings),
     .target(name: "Signaling", dependencies: ["Wire", "Digest", deque], swiftSettings: settings),
     .target(
@@ -75,7 +81,7 @@ let package = Package(
     .executableTarget(
       name: "SwarmCLI",
       dependencies: [
-        "Wire", "Digest", "Net", "Swarm", "WebRTC", "Signaling", "SignalingTransport", logging,
+        "Wire", "Digest", "STUN", "Net", "Swarm", "WebRTC", "Signaling", "SignalingTransport", logging,
         swarmOnly("ArgumentParser", "swift-argument-parser"),
       ], swiftSettings: settings),
     .target(
@@ -83,7 +89,7 @@ let package = Package(
       swiftSettings: settings),
     .target(
       name: "FuzzEntry",
-      dependencies: ["Wire", "STUN", "ICE", "SCTP", "DataChannel", "SDP", "Signaling"],
+      dependencies: ["Wire", "STUN", "TURN", "ICE", "SCTP", "DataChannel", "SDP", "MDNS", "Signaling"],
       swiftSettings: settings),
     .target(name: "TestSupport", dependencies: ["Wire"], path: "Tests/TestSupport", swiftSettings: testSettings),
     .target(
@@ -94,6 +100,18 @@ let package = Package(
       name: "SCTPSoak", dependencies: ["Simulation"], path: "Tests/SCTPSoak", swiftSettings: testSettings),
     .testTarget(name: "WireTests", dependencies: ["Wire", "Digest", "TestSupport"], swiftSettings: testSettings),
     .testTarget(name: "STUNTests", dependencies: ["STUN", "TestSupport"], swiftSettings: testSettings),
+    .target(
+      name: "TURNTestSupport", dependencies: ["STUN", "Wire"], path: "Tests/TURNTestSupport",
+      swiftSettings: testSettings),
+    .testTarget(
+      name: "TURNTests", dependencies: ["TURN", "STUN", "Wire", "TestSupport", "TURNTestSupport"],
+      swiftSettings: testSettings),
+    .testTarget(
+      name: "PeerTests",
+      dependencies: ["Peer", "ICE", "STUN", "DTLS", "Wire", "TestSupport", "TURNTestSupport", "CVirtualClock"],
+      swiftSettings: testSettings),
+    .testTarget(
+      name: "CoturnTests", dependencies: ["TURN", "STUN", "Wire", "TestSupport"], swiftSettings: testSettings),
     .testTarget(name: "ICETests", dependencies: ["ICE", "STUN", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
       name: "DTLSTests", dependencies: ["DTLS", "TestSupport", "CVirtualClock"], swiftSettings: testSettings),
@@ -109,11 +127,12 @@ let package = Package(
     .testTarget(
       name: "DataChannelTests", dependencies: ["DataChannel", "SCTP", "Wire", "TestSupport"],
       swiftSettings: testSettings),
+    .testTarget(name: "MDNSTests", dependencies: ["MDNS", "Wire", "TestSupport"], swiftSettings: testSettings),
     .testTarget(name: "SDPTests", dependencies: ["SDP", "Wire", "TestSupport"], swiftSettings: testSettings),
-    .testTarget(name: "NetTests", dependencies: ["Net", "TestSupport"], swiftSettings: testSettings),
+    .testTarget(name: "NetTests", dependencies: ["Net", "TLS", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
       name: "SignalingTests", dependencies: ["Signaling", "Wire", "TestSupport"], swiftSettings: testSettings),
-    .testTarget(name: "WebRTCTests", dependencies: ["WebRTC", "Net", "TestSupport"], swiftSettings: testSettings),
+    .testTarget(name: "WebRTCTests", dependencies: ["WebRTC", "Net", "STUN", "Wire", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
       name: "SignalingTransportTests",
       dependencies: [
@@ -130,7 +149,7 @@ let package = Package(
     .testTarget(
       name: "SimulationTests",
       dependencies: [
-        "Simulation", "Peer", "DataChannel", "DTLS", "SCTP", "Wire", "TestSupport", "CVirtualClock",
+        "Simulation", "Peer", "DataChannel", "DTLS", "ICE", "SCTP", "Wire", "TestSupport", "CVirtualClock",
       ],
       swiftSettings: testSettings),
   ],

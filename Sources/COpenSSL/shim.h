@@ -10,6 +10,7 @@
 #include <openssl/hmac.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
 #include <sys/time.h>
 
@@ -45,6 +46,16 @@ static inline void openssl_context_set_datagram_options(SSL_CTX *context) {
 // A read takes the whole datagram at once, as DTLS must.
 static inline void openssl_context_set_read_ahead(SSL_CTX *context) { SSL_CTX_set_read_ahead(context, 1); }
 
+// Which authorities vouch for servers: the system's, or those that SSL_CERT_FILE and SSL_CERT_DIR name.
+static inline int openssl_context_trust_system(SSL_CTX *context) { return SSL_CTX_set_default_verify_paths(context); }
+
+// The name that the server's certificate must have, which is sent along (SNI); an address is compared, and not sent.
+static inline int openssl_expect_server(SSL *ssl, const char *name, int is_address) {
+  if (is_address) return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name);
+  SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+  return SSL_set1_host(ssl, name) == 1 && SSL_set_tlsext_host_name(ssl, name) == 1;
+}
+
 // Empties the calling thread's queue of errors. Looking first is what makes it cheap: clearing walks all 16 places.
 static inline void openssl_clear_errors(void) {
   if (ERR_peek_error() != 0) ERR_clear_error();
@@ -71,6 +82,18 @@ static inline int openssl_set_sizes(SSL *ssl, long datagram_byte_count, long rec
 }
 static inline int openssl_set_datagram_size(SSL *ssl, long byte_count) {
   return openssl_set_sizes(ssl, byte_count, byte_count);
+}
+
+// A client of TLS over a stream: the oldest version it takes, no renegotiation, and buffers only while they are in use.
+static inline int openssl_context_prepare_stream_client(SSL_CTX *context) {
+  SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+  SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
+  return SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1;
+}
+
+// The name of the server in the ClientHello (RFC 6066 §3).
+static inline int openssl_set_server_name(SSL *ssl, const char *name) {
+  return (int)SSL_set_tlsext_host_name(ssl, name);
 }
 
 // Microseconds until the retransmission timer of DTLS runs out, or -1 when it does not run.

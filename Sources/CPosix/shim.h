@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <ifaddrs.h>
 #include <net/if.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -33,7 +34,75 @@ enum {
   SWARM_IPV6_MTU_DISCOVER = 23,
   SWARM_PMTUDISC_DONT = 0,   // of both families: the kernel cuts what is too long
   SWARM_PMTUDISC_PROBE = 3,  // nobody cuts, and what the kernel believes about the path does not matter
+  SWARM_TCP_NODELAY = 1,
+  SWARM_TCP_NOTSENT_LOWAT = 25,
 };
+
+// MARK: Multicast and netlink: structures that hide behind feature macros, as the kernel lays them out.
+
+struct swarm_membership_v4 { struct in_addr group, address; int interface; };      // struct ip_mreqn
+struct swarm_membership_v6 { struct in6_addr group; int interface; };              // struct ipv6_mreq
+struct swarm_netlink_name { uint16_t family, padding; uint32_t process, groups; };  // struct sockaddr_nl
+enum {
+  SWARM_IP_MULTICAST_IF = 32, SWARM_IP_MULTICAST_TTL = 33, SWARM_IP_MULTICAST_LOOP = 34, SWARM_IP_ADD_MEMBERSHIP = 35,
+  SWARM_IP_MULTICAST_ALL = 49,
+  SWARM_IPV6_MULTICAST_IF = 17, SWARM_IPV6_MULTICAST_HOPS = 18, SWARM_IPV6_MULTICAST_LOOP = 19,
+  SWARM_IPV6_ADD_MEMBERSHIP = 20, SWARM_IPV6_MULTICAST_ALL = 29,
+  SWARM_SO_REUSEPORT = 15,
+};
+
+// Sends multicast through one interface. All return 0 or the negated errno.
+static inline int swarm_multicast_interface(int socket, int is_v4, int interface) {
+  struct swarm_membership_v4 v4 = {.interface = interface};
+  int result = is_v4 ? setsockopt(socket, IPPROTO_IP, SWARM_IP_MULTICAST_IF, &v4, sizeof v4)
+                     : setsockopt(socket, IPPROTO_IPV6, SWARM_IPV6_MULTICAST_IF, &interface, sizeof interface);
+  return result < 0 ? -errno : 0;
+}
+// Receives what is sent to `group` and arrives at one interface.
+static inline int swarm_multicast_join(int socket, const struct sockaddr_in6 *group, int interface) {
+  int result;
+  if (group->sin6_family == AF_INET) {
+    struct swarm_membership_v4 v4 = {
+        .group = ((const struct sockaddr_in *)(const void *)group)->sin_addr, .interface = interface};
+    result = setsockopt(socket, IPPROTO_IP, SWARM_IP_ADD_MEMBERSHIP, &v4, sizeof v4);
+  } else {
+    struct swarm_membership_v6 v6 = {.group = group->sin6_addr, .interface = interface};
+    result = setsockopt(socket, IPPROTO_IPV6, SWARM_IPV6_ADD_MEMBERSHIP, &v6, sizeof v6);
+  }
+  return result < 0 ? -errno : 0;
+}
+
+// A socket of NETLINK_ROUTE that hears `groups`; the descriptor, or -1 and errno.
+static inline int swarm_netlink_open(uint32_t groups) {
+  const int netlink_route = 0;
+  int descriptor = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, netlink_route);
+  if (descriptor < 0) return -1;
+  struct swarm_netlink_name name = {.family = AF_NETLINK, .groups = groups};
+  if (bind(descriptor, (const struct sockaddr *)(const void *)&name, sizeof name) == 0) return descriptor;
+  int code = errno;
+  (void)close(descriptor);
+  errno = code;
+  return -1;
+}
+
+// MARK: Streams
+
+// The next connection, non-blocking and closed on exec, with the address it came from; or the negated errno.
+static inline int swarm_accept(int listener, struct sockaddr_in6 *name) {
+  socklen_t length = sizeof *name;
+  long descriptor = syscall(SYS_accept4, listener, name, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  return descriptor < 0 ? -errno : (int)descriptor;
+}
+
+// Both return the number of bytes, or the negated errno; receiving 0 is the other side's end of the stream.
+static inline long swarm_stream_receive(int socket, void *bytes, size_t capacity) {
+  ssize_t count = recv(socket, bytes, capacity, MSG_DONTWAIT);
+  return count < 0 ? -(long)errno : (long)count;
+}
+static inline long swarm_stream_send(int socket, const void *bytes, size_t count) {
+  ssize_t sent = send(socket, bytes, count, MSG_DONTWAIT | MSG_NOSIGNAL);
+  return sent < 0 ? -(long)errno : (long)sent;
+}
 
 // MARK: Batches of messages
 

@@ -7,6 +7,8 @@ package enum DTLSError: Error, Hashable, Sendable {
   case noRemoteFingerprint
   /// The peer's certificate is not the one that was announced (RFC 8122 §6.2).
   case fingerprintMismatch
+  /// No authority vouches for the server, or not under this name; OpenSSL's words.
+  case untrustedServer(String)
   /// The peer gave up, with the name of its alert.
   case peerAlert(String)
   /// The handshake did not end within `DTLSSession.handshakeLimit`.

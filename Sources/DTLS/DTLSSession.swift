@@ -5,7 +5,7 @@
 // there is none: OpenSSL holds the rest of the datagram, and the next datagram would find it busy.
 //
 // Invariants: application data is read and sealed in `.connected` only, and that phase is reached only after the peer has
-// proved to hold the key of a certificate that `remoteFingerprints` describe. `deadline` is non-nil exactly while
+// proved to hold the key of a certificate that `remoteFingerprints` describe, or that has the server's name. `deadline` is non-nil exactly while
 // `.handshaking`. `.ended` is final.
 //
 // OpenSSL's retransmission timer reads the wall clock. What is left of it is mapped to the caller's clock after each call,
@@ -41,6 +41,8 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
   }
 
   package let role: DTLSRole
+  /// The peer is a server known by name, not by fingerprint.
+  private let verifiesName: Bool
   private let maximumRecordSize: Int
   private let ssl: OpaquePointer
   private let pipe: UnsafeMutablePointer<DatagramPipe>
@@ -57,32 +59,65 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
     identity: DTLSIdentity, role: DTLSRole, remoteFingerprints: [Fingerprint], maximumDatagramSize: Int = 1200,
     maximumRecordSize: Int = 0
   ) throws(DTLSError) {
-    let maximumRecordSize = max(maximumDatagramSize, maximumRecordSize)
-    precondition(
-      maximumDatagramSize >= 512 && maximumRecordSize <= 16_384, "OpenSSL's fragments hold 512 to 16,384 bytes")
     guard !remoteFingerprints.isEmpty else { throw .noRemoteFingerprint }
-    let shared = try SharedContext.result.get()
+    let sizes = (datagram: maximumDatagramSize, record: max(maximumDatagramSize, maximumRecordSize))
+    let (ssl, pipe) = try unsafe Self.makeParts(
+      in: try SharedContext.result.get(), sizes, remoteFingerprints
+    ) { ssl in
+      unsafe SSL_use_certificate(ssl, identity.certificate) == 1 && SSL_use_PrivateKey(ssl, identity.key) == 1
+    }
+    unsafe self.init(ssl: ssl, pipe: pipe, role: role, verifiesName: false, maximumRecordSize: sizes.record)
+  }
+
+  /// A client's session with a server that proves by its certificate to have this name or address. The system's
+  /// authorities are trusted, or those in the environment's `SSL_CERT_FILE` and `SSL_CERT_DIR`.
+  ///
+  /// - Parameters:
+  ///   - maximumDatagramSize: the largest UDP payload of the handshake, 512 … 16,384.
+  ///   - maximumRecordSize: the largest that `seal` may produce; not less.
+  package init(
+    serverName: String, maximumDatagramSize: Int = 1200, maximumRecordSize: Int = 0
+  ) throws(DTLSError) {
+    let sizes = (datagram: maximumDatagramSize, record: max(maximumDatagramSize, maximumRecordSize))
+    let isAddress = IPAddress(serverName) != nil
+    let (ssl, pipe) = try unsafe Self.makeParts(in: try SharedContext.servers.get(), sizes, []) { ssl in
+      unsafe openssl_expect_server(ssl, serverName, isAddress ? 1 : 0) == 1
+    }
+    unsafe self.init(ssl: ssl, pipe: pipe, role: .client, verifiesName: true, maximumRecordSize: sizes.record)
+  }
+
+  /// What a session consists of, set up by `configure`.
+  private static func makeParts(
+    in shared: SharedContext, _ sizes: (datagram: Int, record: Int), _ remoteFingerprints: [Fingerprint],
+    _ configure: (OpaquePointer) -> Bool
+  ) throws(DTLSError) -> (OpaquePointer, UnsafeMutablePointer<DatagramPipe>) {
+    precondition(sizes.datagram >= 512 && sizes.record <= 16_384, "OpenSSL's fragments hold 512 to 16,384 bytes")
     openssl_clear_errors()
     let pipe = UnsafeMutablePointer<DatagramPipe>.allocate(capacity: 1)
     unsafe pipe.initialize(
-      to: DatagramPipe(remoteFingerprints: remoteFingerprints, maximumDatagramSize: maximumDatagramSize))
+      to: DatagramPipe(remoteFingerprints: remoteFingerprints, maximumDatagramSize: sizes.datagram))
     guard let ssl = unsafe shared.makeSession(over: pipe) else {
       unsafe Self.free(pipe)
       throw .takeFromQueue()
     }
-    guard unsafe SSL_use_certificate(ssl, identity.certificate) == 1,
-      unsafe SSL_use_PrivateKey(ssl, identity.key) == 1,
-      unsafe openssl_set_sizes(ssl, maximumDatagramSize, maximumRecordSize) == 1
-    else {
+    guard unsafe configure(ssl), unsafe openssl_set_sizes(ssl, sizes.datagram, sizes.record) == 1 else {
       unsafe SSL_free(ssl)
       unsafe Self.free(pipe)
       throw .takeFromQueue()
     }
+    return unsafe (ssl, pipe)
+  }
+
+  private init(
+    ssl: OpaquePointer, pipe: UnsafeMutablePointer<DatagramPipe>, role: DTLSRole, verifiesName: Bool,
+    maximumRecordSize: Int
+  ) {
     switch role {
     case .client: unsafe SSL_set_connect_state(ssl)
     case .server: unsafe SSL_set_accept_state(ssl)
     }
     self.role = role
+    self.verifiesName = verifiesName
     self.maximumRecordSize = maximumRecordSize
     unsafe self.ssl = ssl
     unsafe self.pipe = pipe
@@ -258,12 +293,20 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
     }
     guard unsafe SSL_get_error(ssl, status) == SSL_ERROR_WANT_READ else {
       let cause = DTLSError.takeFromQueue()
+      if unsafe verifiesName && SSL_get_verify_result(ssl) != Int(X509_V_OK) { return fail(untrusted) }
       return fail(unsafe pipe.pointee.peerCertificateMismatched ? .fingerprintMismatch : cause)
     }
     if unsafe pipe.pointee.plaintextAlert != nil, case .handshaking(let giveUpAt) = phase {
       phase = .handshaking(giveUpAt: min(giveUpAt, now + Self.plaintextAlertPatience))
     }
     scheduleRetransmission(now: now)
+  }
+
+  private var untrusted: DTLSError {
+    guard let text = unsafe X509_verify_cert_error_string(SSL_get_verify_result(ssl)) else {
+      return .untrustedServer("no reason given")
+    }
+    return .untrustedServer(unsafe String(cString: text))
   }
 
   /// Has OpenSSL read the datagram on loan and decrypt its first record, without taking the plaintext yet.

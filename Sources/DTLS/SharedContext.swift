@@ -1,4 +1,4 @@
-// SharedContext.swift — the one SSL_CTX of the process: which parameters are offered, and the three callbacks through
+// SharedContext.swift — the SSL_CTXs of the process, one for peers and one for servers: which parameters are offered, and the three callbacks through
 // which OpenSSL asks for bytes, for the length of a timer and for a verdict on the peer's certificate.
 //
 // Making an SSL_CTX costs more than a handshake's share of it, and nothing in it belongs to one connection: certificate,
@@ -12,9 +12,20 @@ struct SharedContext: @unchecked Sendable {
   let context: OpaquePointer
   let method: OpaquePointer
 
-  static let result = Result<SharedContext, DTLSError> { () throws(DTLSError) in try SharedContext() }
+  /// Whose certificates count.
+  private enum Trust {
+    /// Those that a description has announced.
+    case fingerprints
+    /// Those that an authority vouches for, with the name that was asked for.
+    case authorities
+  }
 
-  private init() throws(DTLSError) {
+  /// For peers, which are known by fingerprint.
+  static let result = Result<SharedContext, DTLSError> { () throws(DTLSError) in try SharedContext(.fingerprints) }
+  /// For servers, which are known by name.
+  static let servers = Result<SharedContext, DTLSError> { () throws(DTLSError) in try SharedContext(.authorities) }
+
+  private init(_ trust: Trust) throws(DTLSError) {
     OpenSSL.prepare()
     openssl_clear_errors()
     guard let method = unsafe BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "datagram"),
@@ -25,7 +36,7 @@ struct SharedContext: @unchecked Sendable {
       unsafe openssl_context_set_version(context, DTLS1_2_VERSION) == 1,
       unsafe SSL_CTX_set_cipher_list(context, Self.cipherSuites) == 1,
       unsafe openssl_context_set_groups(context, Self.groups) == 1,
-      unsafe SSL_CTX_set_tlsext_use_srtp(context, Self.mediaProfiles) == 0
+      unsafe SSL_CTX_set_tlsext_use_srtp(context, Self.mediaProfiles) == 0  // the other way round: 0 is good
     else { throw .takeFromQueue() }  // once per process: what was made so far is not worth freeing
     unsafe self.context = context
     unsafe self.method = method
@@ -35,7 +46,11 @@ struct SharedContext: @unchecked Sendable {
     unsafe openssl_context_set_datagram_options(context)
     unsafe openssl_context_set_read_ahead(context)
     unsafe SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nil)
-    unsafe SSL_CTX_set_cert_verify_callback(context, verifyCertificate, nil)
+    switch trust {
+    case .fingerprints: unsafe SSL_CTX_set_cert_verify_callback(context, verifyCertificate, nil)
+    // Without any authority no server is trusted; the handshake says so.
+    case .authorities: _ = unsafe openssl_context_trust_system(context)
+    }
   }
 
   /// A session's SSL object with a BIO over `pipe` on both sides. It owns the BIO, and lends `pipe`.
@@ -64,7 +79,8 @@ struct SharedContext: @unchecked Sendable {
     + "ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-CHACHA20-POLY1305"
   private static let groups = "X25519:P-256:P-384"
 
-  /// SRTP is agreed on as RFC 5764 §4.1 has it, though nothing is ever sent with it: Pion gives a session without it up.
+  /// Some peers, aiortc and Pion among them, end a handshake that agrees on no profile for media (RFC 5764 §4.1), even when
+  /// no media will come. Browsers always offer them.
   private static let mediaProfiles = "SRTP_AEAD_AES_128_GCM:SRTP_AES128_CM_SHA1_80"
 
   /// A chain with a few RSA certificates fits; OpenSSL reserves memory for what an unauthenticated fragment claims.

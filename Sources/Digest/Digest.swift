@@ -73,6 +73,20 @@ public struct SHA256: ~Copyable {
   }
 }
 
+/// MD5, only where a protocol names it: the long-term credential's key (RFC 8489 §9.2.2).
+public enum MD5 {
+  /// The 16 bytes of the hash; nil where the system's policy has turned MD5 off.
+  public static func hash(_ bytes: RawSpan) -> [UInt8]? {
+    OpenSSL.prepare()
+    var digest = [UInt8](repeating: 0, count: 16)
+    let result = unsafe bytes.withUnsafeBytes { bytes in
+      unsafe EVP_Digest(bytes.baseAddress, bytes.count, &digest, nil, EVP_md5(), nil)
+    }
+    openssl_clear_errors()
+    return result == 1 ? digest : nil
+  }
+}
+
 /// Whether both codes are equal, in a time that does not depend on where they differ.
 public func constantTimeEqual(_ a: RawSpan, _ b: RawSpan) -> Bool {
   guard a.byteCount == b.byteCount else { return false }

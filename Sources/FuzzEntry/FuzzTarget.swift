@@ -4,20 +4,24 @@
 /// One way to feed hostile bytes to the stack. A target traps when the code under it traps or breaks an invariant.
 public enum FuzzTarget: String, CaseIterable, Sendable {
   case stun
+  case turn
   case sctpPacket = "sctp-packet"
   case dcep
   case sdp
   case candidate
+  case mdns
   case signaling
   case associations
 
   public func run(_ input: RawSpan) {
     switch self {
     case .stun: fuzzSTUN(input)
+    case .turn: fuzzTURN(input)
     case .sctpPacket: fuzzSCTPPacket(input)
     case .dcep: fuzzDCEP(input)
     case .sdp: fuzzSDP(input)
     case .candidate: fuzzCandidate(input)
+    case .mdns: fuzzMDNS(input)
     case .signaling: fuzzSignaling(input)
     case .associations: fuzzAssociations(input)
     }

@@ -11,6 +11,8 @@ struct EarlyCheck: Sendable {
   let route: Route
   var priority: UInt32
   var useCandidate: Bool
+  /// The number of the nomination, when the peer counts them.
+  var nomination: UInt32?
   let username: [UInt8]
 }
 
@@ -36,9 +38,30 @@ extension ICEAgent {
     settle(now: now)
   }
 
+  /// Whether this message is for this agent and no other that shares its sockets: a request that names its user name
+  /// fragment, or an answer to a request of its own. Says nothing about authenticity.
+  package func owns(_ datagram: RawSpan) -> Bool {
+    guard !hasEnded else { return false }
+    do throws(Malformed) {
+      let (header, _) = try STUNHeader.read(from: datagram)
+      switch header.messageClass {
+      case .successResponse, .errorResponse: return transactions.contains { $0.id == header.id }
+      case .request, .indication: break
+      }
+      var attributes = try STUNMessage(datagram).attributes
+      while let attribute = try attributes.next() {
+        if case .username(let name) = attribute { return isAddressedToUs(name) }
+      }
+    } catch {
+      return false
+    }
+    return false
+  }
+
   private mutating func handleRequest(_ message: borrowing STUNMessage, route: Route, now: Instant) throws(Malformed) {
     var priority: UInt32?
     var useCandidate = false
+    var nomination: UInt32?
     var claim: (role: Role, tieBreaker: UInt64)?
     var username: [UInt8]?
     var attributes = message.attributes
@@ -53,6 +76,7 @@ extension ICEAgent {
         username = name.copyBytes()
       case .priority(let value): priority = value
       case .useCandidate: useCandidate = true
+      case .nomination(let number): nomination = number
       case .iceControlling(let tieBreaker): claim = (.controlling, tieBreaker)
       case .iceControlled(let tieBreaker): claim = (.controlled, tieBreaker)
       default: break
@@ -78,7 +102,10 @@ extension ICEAgent {
     respond(.success, to: message.header.id, route: route)
     let check = EarlyCheck(
       // PRIORITY is mandatory in a check but absent from some consent checks.
-      route: route, priority: priority ?? local.peerReflexivePriority, useCandidate: useCandidate, username: username)
+      route: route, priority: priority ?? local.peerReflexivePriority,
+      // Whoever counts nominations nominates with any of them.
+      useCandidate: useCandidate || nomination != nil && configuration.renomination, nomination: nomination,
+      username: username)
     if checkingSince == nil {
       remember(check)
     } else {
@@ -96,7 +123,8 @@ extension ICEAgent {
 
   /// Whether the peer must give way (RFC 8445 §7.3.1.1). When we must, switches our role and says no.
   private mutating func isInConflict(_ claim: (role: Role, tieBreaker: UInt64)?) -> Bool {
-    guard let claim, claim.role == role else { return false }
+    // Between a lite and a full agent there is nothing to settle: the full one controls.
+    guard let claim, claim.role == role, !configuration.isLite, !isRemoteLite else { return false }
     // The larger tie-breaker makes the controlling side; on equality the receiver of the request wins.
     let isOursLarger = tieBreaker >= claim.tieBreaker
     switch role {
@@ -116,6 +144,7 @@ extension ICEAgent {
     if let index = earlyChecks.firstIndex(where: { $0.route == check.route && $0.username == check.username }) {
       earlyChecks[index].priority = check.priority
       if check.useCandidate { earlyChecks[index].useCandidate = true }
+      if let number = check.nomination { earlyChecks[index].nomination = number }
     } else if earlyChecks.count < ICELimits.earlyChecks {
       earlyChecks.append(check)
     }
@@ -133,18 +162,31 @@ extension ICEAgent {
   private mutating func learn(from check: EarlyCheck, now: Instant) {
     let nominates = check.useCandidate && role == .controlled
     if consent?.route == check.route { consent?.heard(now: now) }
-    // Once concluded, only a nomination is news.
-    guard selected == nil || nominates else { return }
+    if let index = checkList.index(of: check.route) { checkList[index].counters.requestsReceived += 1 }
+    if configuration.isLite { return followAsLite(check, now: now) }
+    // Once concluded, only a nomination is news, or a pair that would be better or takes the place of a silent one.
+    guard isSearching || nominates || isImprovement(on: check.route, remotePriority: check.priority) else { return }
     guard let index = learnPair(check.route, priority: check.priority) else { return }
     if checkList[index].state == .succeeded, !isStale(checkList[index], now: now) {
-      if nominates { accept(nomination: index, now: now) }
+      if nominates { accept(nomination: index, number: check.nomination, now: now) }
       return
     }
     // The selected pair is renewed by consent checks alone.
     guard check.route != selected else { return }
-    if nominates { checkList[index].isNominatedByPeer = true }
+    if nominates {
+      checkList[index].isNominatedByPeer = true
+      checkList[index].nominationByPeer = check.nomination
+    }
     supersedeChecks(on: check.route)
     checkList.trigger(index)
+  }
+
+  /// A lite agent checks nothing itself: the peer's nomination is what makes a route (RFC 8445 §7.3.2).
+  private mutating func followAsLite(_ check: EarlyCheck, now: Instant) {
+    guard check.useCandidate, let index = learnPair(check.route, priority: check.priority) else { return }
+    checkList.conclude(index, .succeeded)
+    checkList[index].confirmedAt = now
+    accept(nomination: index, number: check.nomination, now: now)
   }
 
   // MARK: Answers
@@ -152,6 +194,7 @@ extension ICEAgent {
   private mutating func respond(_ kind: Outgoing.Response, to id: TransactionID, route: Route) {
     guard pendingResponses < ICELimits.pendingResponses else { return }
     pendingResponses += 1
+    if let index = checkList.index(of: route) { checkList[index].counters.responsesSent += 1 }
     outbox.append(.response(kind, id: id, route: route))
   }
 }

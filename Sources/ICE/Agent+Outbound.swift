@@ -21,7 +21,7 @@ extension ICEAgent {
 
   /// Starts the checks that are due: triggered ones first, then by priority.
   mutating func scheduleChecks(now: Instant) {
-    guard checkingSince != nil else { return }
+    guard checkingSince != nil, !configuration.isLite else { return }
     while checkList.hasTriggered, pacing.takeTriggered(now: now) {
       guard let index = checkList.popTriggered() else { break }
       beginCheck(index, now: now)
@@ -39,13 +39,26 @@ extension ICEAgent {
     if purpose == .consent { limitTransactions(ICELimits.consentTransactions) { $0.purpose == .consent } }
     // RFC 8445 §14.3: the more checks are under way, the longer each waits before it is repeated.
     let share = configuration.pacing * Int64(checkList.aliveCount)
+    // A consent check says again what a nomination under way says: on a lossy path the more often the better.
+    let pending = transactions.first { $0.purpose == .nomination && $0.route == pair.route }
+    let number = purpose == .nomination ? nextNomination() : purpose == .consent ? pending?.nomination : nil
     let transaction = CheckTransaction(
       id: .random(using: &random), route: pair.route, purpose: purpose, role: role, tieBreaker: tieBreaker,
-      priority: pair.checkPriority, rto: max(configuration.minimumRTO, share), now: now)
+      priority: pair.checkPriority, nominates: purpose == .nomination || purpose == .consent && pending != nil,
+      nomination: number, rto: max(configuration.minimumRTO, share), isStream: pair.isStream, now: now)
     transactions.append(transaction)
     outbox.append(.request(transaction.id))
     statistics.requestsSent += 1
     if purpose == .consent { statistics.consentRequestsSent += 1 }
+    guard let index = checkList.index(of: pair.route) else { return }
+    checkList[index].counters.requestsSent += 1
+    if purpose == .consent { checkList[index].counters.consentRequestsSent += 1 }
+  }
+
+  private mutating func nextNomination() -> UInt32? {
+    guard usesRenomination else { return nil }
+    nominationsSent += 1
+    return nominationsSent
   }
 
   /// A new check on this route is coming; the earlier ones are not repeated, but an answer to them counts (§7.3.1.4).
@@ -75,6 +88,9 @@ extension ICEAgent {
       case .retransmit:
         outbox.append(.request(transactions[index].id))
         statistics.retransmissions += 1
+        if let pair = checkList.index(of: transactions[index].route) {
+          checkList[pair].counters.retransmissionsSent += 1
+        }
       case .failed: failed.append(transactions[index])
       }
     }
@@ -123,7 +139,8 @@ extension ICEAgent {
     case .controlled: try writer.iceControlled(tieBreaker: transaction.tieBreaker, into: &out)
     }
     try writer.priority(transaction.priority, into: &out)
-    if transaction.purpose == .nomination { try writer.useCandidate(into: &out) }
+    if transaction.nominates { try writer.useCandidate(into: &out) }
+    if let number = transaction.nomination { try writer.nomination(number, into: &out) }
     try writer.messageIntegrity(key: remote.key, into: &out)
     try writer.fingerprint(into: &out)
   }

@@ -40,18 +40,23 @@ extension ICEAgent {
   private mutating func handleSuccess(_ transaction: CheckTransaction, mapped: SocketAddress, now: Instant) {
     guard let index = checkList.index(of: transaction.route) else { return }
     checkList[index].confirmedAt = now
-    if let roundTrip = transaction.roundTrip(now: now) { checkList[index].roundTrip = roundTrip }
+    checkList[index].counters.responsesReceived += 1
+    if let roundTrip = transaction.roundTrip(now: now) {
+      checkList[index].roundTrip = roundTrip
+      checkList[index].counters.totalRoundTrip = checkList[index].counters.totalRoundTrip + roundTrip
+      checkList[index].counters.roundTripMeasurements += 1
+    }
     if consent?.route == transaction.route { consent?.answered(now: now) }
-    guard transaction.purpose != .consent else { return }
+    guard transaction.purpose != .consent || transaction.nominates, transaction.route != selected else { return }
 
     checkList.conclude(index, .succeeded)
-    if firstValidAt == nil { firstValidAt = now }
+    if firstValidAt == nil, transaction.route != selected { firstValidAt = now }
     transactions.removeAll { $0.route == transaction.route && $0.purpose == .check }
     discoverLocal(index, mapped: mapped)
-    if transaction.purpose == .nomination, role == .controlling {
+    if transaction.nominates, role == .controlling {
       select(index, now: now)
     } else if checkList[index].isNominatedByPeer, role == .controlled {
-      accept(nomination: index, now: now)
+      accept(nomination: index, number: checkList[index].nominationByPeer, now: now)
     }
   }
 
@@ -59,14 +64,22 @@ extension ICEAgent {
   /// paired with other remotes; its base already is.
   private mutating func discoverLocal(_ index: Int, mapped: SocketAddress) {
     guard checkList[index].local.socketAddress != mapped else { return }
-    if let known = locals.first(where: { $0.address.withoutZone == mapped }) {
+    let transport = checkList[index].local.transport
+    if let known = locals.first(where: { $0.address.withoutZone == mapped && $0.candidate.transport == transport }) {
+      checkList[index].local = known.candidate
+      return
+    }
+    if let known = reflexives.first(where: {
+      $0.candidate.socketAddress == mapped && $0.candidate.transport == transport
+    }) {
       checkList[index].local = known.candidate
       return
     }
     guard let base = local(for: checkList[index].route) else { return }
     checkList[index].local = ICECandidate(
-      foundation: nextPeerReflexiveFoundation(), priority: checkList[index].checkPriority, address: .ip(mapped),
-      kind: .peerReflexive, relatedAddress: base.address.withoutZone)
+      foundation: nextPeerReflexiveFoundation(), transport: transport, priority: checkList[index].checkPriority,
+      address: .ip(mapped), kind: .peerReflexive, relatedAddress: base.address.withoutZone,
+      tcpType: base.candidate.tcpType)
   }
 
   private mutating func handleError(_ transaction: CheckTransaction, code: UInt16?) {
@@ -87,7 +100,7 @@ extension ICEAgent {
       if transaction.purpose != .consent { fail(transaction) }
       return
     }
-    if role == transaction.role {
+    if role == transaction.role, !isRemoteLite {
       tieBreaker = random.next()
       switchRole(to: role == .controlling ? .controlled : .controlling)
     }

@@ -1,5 +1,5 @@
-// Agent.swift — a full ICE agent for one component over UDP (RFC 8445), with trickle (RFC 8838), consent (RFC 7675) and
-// patience (RFC 8863).
+// Agent.swift — an ICE agent for one component (RFC 8445) over UDP, TCP (RFC 6544) and relays, full or lite, with trickle
+// (RFC 8838), consent (RFC 7675), patience (RFC 8863) and renomination (draft-thatcher-ice-renomination).
 //
 // In: local and remote candidates, credentials, STUN datagrams, the time. Out: STUN messages with their route, events.
 // Every in ends in `settle(now:)`, which starts what is due; every out only hands over what was decided.
@@ -9,7 +9,9 @@
 //
 // Departures from RFC 8445, on purpose: no Frozen pairs (see Pair.swift); requests without valid credentials are dropped
 // and not answered with 400 or 401, because no ICE peer can use such an answer and a forger shall get none; a response
-// from another address than was asked is dropped and does not fail the pair, because the asker may be off the path.
+// from another address than was asked is dropped and does not fail the pair, because the asker may be off the path; two
+// lite agents never connect, because neither asks the other for its consent; when the pair in use is lost, the search
+// begins again without a restart.
 
 import DequeModule
 package import Wire
@@ -23,7 +25,7 @@ package struct ICEAgent: ~Copyable {
     case connected
     /// A pair is nominated and works.
     case completed
-    /// The route in use has not answered for some seconds.
+    /// The route in use has not answered for some seconds, or is gone, and no other is found yet.
     case disconnected
     /// No route was found, or consent was lost. Only a new agent, with new credentials, helps.
     case failed
@@ -48,7 +50,13 @@ package struct ICEAgent: ~Copyable {
   var random: RandomSource
   var tieBreaker: UInt64
   var remote: RemoteCredentials?
+  var isRemoteLite = false
+  /// Both sides want it: a later nomination takes the place of an earlier one.
+  var usesRenomination = false
   var locals: [LocalCandidate] = []
+  var reflexives: [ReflexiveCandidate] = []
+  var foundations: [FoundationKey] = []
+  var localsAdded = 0
   var remotes: [ICECandidate] = []
   var checkList: CheckList
   var transactions: [CheckTransaction] = []
@@ -61,7 +69,13 @@ package struct ICEAgent: ~Copyable {
   /// Set once checks may go out: started, and the peer's credentials known.
   var checkingSince: Instant?
   var lastCandidateAt: Instant?
+  /// When the first pair worked that may be nominated now.
   var firstValidAt: Instant?
+  /// When the route in use was lost or fell silent, and the search for another began; nil while there is no need.
+  var reopenedAt: Instant?
+  /// The number of our last nomination, and of the peer's last one that we followed.
+  var nominationsSent: UInt32 = 0
+  var nominationFollowed: UInt32?
   var roleConflicts = 0
   var peerReflexiveCount = 0
   var pendingResponses = 0
@@ -71,7 +85,8 @@ package struct ICEAgent: ~Copyable {
 
   package init(role: Role, configuration: ICEConfiguration = .init(), random: RandomSource) {
     var random = random
-    self.role = role
+    // A lite agent never controls a full one (RFC 8445 §6.1.1).
+    self.role = configuration.isLite ? .controlled : role
     self.configuration = configuration
     localCredentials = ICECredentials.random(using: &random)
     localKey = Array(localCredentials.password.utf8)
@@ -94,7 +109,11 @@ package struct ICEAgent: ~Copyable {
   /// Takes the role that signalling assigns. Without effect once checks have started; then only a role conflict
   /// changes it.
   package mutating func setRole(_ role: Role) {
-    guard checkingSince == nil else { return }
+    guard checkingSince == nil, !configuration.isLite, !isRemoteLite else { return }
+    assignRole(role)
+  }
+
+  mutating func assignRole(_ role: Role) {
     self.role = role
     checkList.updatePriorities(role: role)
   }
@@ -151,7 +170,10 @@ package struct ICEAgent: ~Copyable {
 
   // MARK: Inside
 
-  var hasEnded: Bool { state == .failed || state == .closed }
+  package var hasEnded: Bool { state == .failed || state == .closed }
+
+  /// Whether any pair that works is welcome.
+  var isSearching: Bool { selected == nil || reopenedAt != nil }
 
   /// Brings everything that follows from the facts up to date; the last step of every in.
   mutating func settle(now: Instant) {
@@ -161,6 +183,7 @@ package struct ICEAgent: ~Copyable {
       handleEarlyChecks(now: now)
     }
     recheckStalePairs(now: now)
+    searchAgainIfSilent(now: now)
     nominateIfDue(now: now)
     followSendRoute(now: now)
     scheduleChecks(now: now)
@@ -174,7 +197,8 @@ package struct ICEAgent: ~Copyable {
   /// RFC 8863 §4: the peer's checks may still open a route that ours could not, so wait even without pairs.
   var patienceEnds: Instant? {
     guard let checkingSince else { return nil }
-    return max(checkingSince, lastCandidateAt ?? checkingSince) + configuration.patience
+    let searchingSince = max(lastCandidateAt ?? checkingSince, reopenedAt ?? checkingSince)
+    return max(checkingSince, searchingSince) + configuration.patience
   }
 
   func currentState() -> State {
@@ -183,6 +207,7 @@ package struct ICEAgent: ~Copyable {
       if consent.isDisconnected { return .disconnected }
       return selected == nil ? .connected : .completed
     }
+    if reopenedAt != nil { return .disconnected }
     return checkingSince == nil ? .new : .checking
   }
 

@@ -17,7 +17,7 @@ package struct ICECandidate: Hashable, Sendable {
     case other(String)
   }
 
-  /// How a TCP candidate connects (RFC 6544 §4.5). Kept for printing; the agent uses UDP only.
+  /// How a TCP candidate connects (RFC 6544 §4.5): it opens connections, it accepts them, or both at once.
   package enum TCPType: String, Hashable, Sendable { case active, passive, so }
 
   package enum Address: Hashable, Sendable {
@@ -60,18 +60,41 @@ package struct ICECandidate: Hashable, Sendable {
   }
 
   /// RFC 8445 §5.1.2.1: 2^24 × type + 2^8 × local + (256 − component).
+  ///
+  /// - Parameter isStream: lowers the type preference, as RFC 6544 §4.2 wants of those for whom datagrams are better: a
+  ///   host candidate of TCP then comes behind a reflexive one of UDP and before a relayed one.
   package static func priority(
-    _ kind: Kind, localPreference: UInt16 = 65_535, component: UInt16 = 1
+    _ kind: Kind, localPreference: UInt16 = 65_535, component: UInt16 = 1, isStream: Bool = false
   ) -> UInt32 {
-    let typePreference: UInt32 =
+    var typePreference: UInt32 =
       switch kind {
       case .host: 126
       case .peerReflexive: 110
       case .serverReflexive: 100
       case .relayed: 0
       }
+    if isStream, kind != .relayed { typePreference -= streamPenalty }
     return typePreference << 24 | UInt32(localPreference) << 8 | UInt32(256 - min(component, 256))
   }
+
+  /// RFC 6544 §4.2: 2^13 × direction + other, where a host had better open connections itself, and what is behind a NAT
+  /// had better open them from both sides.
+  ///
+  /// - Parameter other: 0…8,191.
+  package static func streamPreference(_ kind: Kind, _ type: TCPType, other: UInt16) -> UInt16 {
+    let direction: UInt16 =
+      switch (kind, type) {
+      case (.host, .active), (.relayed, .active): 6
+      case (.host, .passive), (.relayed, .passive): 4
+      case (.host, .so), (.relayed, .so): 2
+      case (.serverReflexive, .so), (.peerReflexive, .so): 6
+      case (.serverReflexive, .active), (.peerReflexive, .active): 4
+      case (.serverReflexive, .passive), (.peerReflexive, .passive): 2
+      }
+    return direction << 13 | min(other, 8_191)
+  }
+
+  private static let streamPenalty: UInt32 = 27
 
   /// RFC 8445 §6.1.2.3: 2^32 × min(G, D) + 2 × max(G, D) + (G > D ? 1 : 0), where G is the controlling side's.
   package static func pairPriority(controlling: UInt32, controlled: UInt32) -> UInt64 {
@@ -94,7 +117,7 @@ package struct ICEPairSummary: Hashable, Sendable {
 
 extension SocketAddress {
   /// The address as the other side names it: a zone means something on this host only.
-  var withoutZone: SocketAddress {
+  package var withoutZone: SocketAddress {
     guard case .v6(let high, let low, let zone) = ip, zone != 0 else { return self }
     return SocketAddress(ip: .v6(high, low, zone: 0), port: port)
   }

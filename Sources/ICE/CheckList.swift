@@ -89,15 +89,17 @@ struct CheckList: Sendable {
     for index in pairs.indices { pairs[index].updatePriority(role: role) }
   }
 
-  /// ICE has concluded: only pairs that work stay, as ways in (§8.1.2).
-  mutating func removeUnfinished() {
-    pairs.removeAll { $0.state != .succeeded }
-    triggered.removeAll()
+  mutating func removeAll(where isUnwanted: (CandidatePair) -> Bool) {
+    pairs.removeAll(where: isUnwanted)
+    let routes = Set(pairs.map(\.route))
+    triggered.removeAll { !routes.contains($0) }
   }
 
-  mutating func removeAll() {
-    pairs.removeAll()
-    triggered.removeAll()
+  /// Another search begins: whatever has failed may work now.
+  mutating func reviveFailed() {
+    for index in pairs.indices where pairs[index].state == .failed && pairs[index].canBeginChecks {
+      pairs[index].state = .waiting
+    }
   }
 
   // MARK: Questions
@@ -109,8 +111,10 @@ struct CheckList: Sendable {
   var aliveCount: Int { pairs.count(where: \.isAlive) }
 
   /// The pair of highest priority that works.
-  var bestValid: CandidatePair? {
-    pairs.filter { $0.state == .succeeded }.max { $0.priority < $1.priority }
+  var bestValid: CandidatePair? { bestValid { _ in true } }
+
+  func bestValid(where isEligible: (CandidatePair) -> Bool) -> CandidatePair? {
+    pairs.filter { $0.state == .succeeded && isEligible($0) }.max { $0.priority < $1.priority }
   }
 
   /// Whether a pair that could still succeed would be better than `pair`.

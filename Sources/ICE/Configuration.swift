@@ -10,6 +10,11 @@ package struct ICEConfiguration: Hashable, Sendable {
   package var triggeredBurst: Int64 = 5
   /// The shortest first retransmission (RFC 8445 §14.3).
   package var minimumRTO: Interval = .milliseconds(500)
+  /// Answers checks and makes none (RFC 8445 §2.5): for a host that everybody can reach, and only with host candidates.
+  package var isLite = false
+  /// Goes over to a better pair, or from a silent one to one that works, after the nomination, when the peer wants that,
+  /// too; and follows a peer that does.
+  package var renomination = true
   /// How long after the first valid pair the controlling side still waits for a better one.
   package var acceptanceDelay: Interval = .milliseconds(100)
   /// How long an agent without a working pair hopes for the peer's checks before it fails (RFC 8863 §4): the lifetime of
@@ -19,7 +24,8 @@ package struct ICEConfiguration: Hashable, Sendable {
   package var consentInterval: Interval = .seconds(5)
   /// Without an answer for this long nothing more may be sent (RFC 7675 §5.1).
   package var consentExpiry: Interval = .seconds(30)
-  /// Without an answer for this long the state is `disconnected`, which recovers.
+  /// Without an answer for this long the state is `disconnected`, which recovers. A lite agent, which asks nothing, waits
+  /// for the peer's own checks that long after they are due.
   package var disconnectedAfter: Interval = .seconds(5)
   /// Pairs in the check list (RFC 8445 §6.1.2.5 proposes 100): a peer that lists a thousand candidates of a victim gets
   /// no more checks out of us.
@@ -62,7 +68,7 @@ package struct ICEStatistics: Hashable, Sendable {
   package var unexpectedResponses = 0
   /// Well-formed messages that ask nothing of us.
   package var ignoredMessages = 0
-  /// Candidates that cannot be used: TCP, names, other components or generations, duplicates, too many.
+  /// Candidates that cannot be used: names, other components or generations, duplicates, too many.
   package var ignoredCandidates = 0
   /// Pairs refused or removed because a bound was reached.
   package var droppedPairs = 0

@@ -2,6 +2,8 @@
 //
 // Each check is a new transaction that is not repeated. An answer renews consent for 30 s; without one, sending must
 // stop. The same checks keep NAT bindings alive (RFC 8445 §11).
+//
+// A lite agent does not ask: that the full peer goes on checking is its consent.
 
 import Wire
 
@@ -9,12 +11,13 @@ struct Consent: Sendable {
   let route: Route
   /// When consent ends unless an answer comes.
   private(set) var expires: Instant
-  private(set) var nextCheck: Instant
+  /// Nil for a lite agent.
+  private(set) var nextCheck: Instant?
   private(set) var isDisconnected = false
   /// The first check since the last answer.
   private var unansweredSince: Instant?
   /// When the peer was last heard on this route, by an answer or a request of its own.
-  private var heardAt: Instant
+  private(set) var heardAt: Instant
   private let configuration: ICEConfiguration
 
   init(route: Route, confirmedAt: Instant, configuration: ICEConfiguration, random: inout RandomSource) {
@@ -22,7 +25,7 @@ struct Consent: Sendable {
     self.configuration = configuration
     heardAt = confirmedAt
     expires = confirmedAt + configuration.consentExpiry
-    nextCheck = confirmedAt + Self.interval(configuration, &random)
+    nextCheck = configuration.isLite ? nil : confirmedAt + Self.interval(configuration, &random)
   }
 
   mutating func checkSent(now: Instant, random: inout RandomSource) {
@@ -40,16 +43,19 @@ struct Consent: Sendable {
   mutating func heard(now: Instant) {
     heardAt = now
     isDisconnected = false
+    if configuration.isLite { expires = now + configuration.consentExpiry }
   }
 
   mutating func handleTimeout(now: Instant) {
     if let due = disconnectDue, due <= now { isDisconnected = true }
   }
 
-  var deadline: Instant { [expires, nextCheck, disconnectDue ?? expires].min() ?? expires }
+  var deadline: Instant { [expires, nextCheck ?? expires, disconnectDue ?? expires].min() ?? expires }
 
   private var disconnectDue: Instant? {
-    guard !isDisconnected, let unansweredSince else { return nil }
+    guard !isDisconnected else { return nil }
+    if configuration.isLite { return heardAt + configuration.consentInterval + configuration.disconnectedAfter }
+    guard let unansweredSince else { return nil }
     return max(unansweredSince, heardAt) + configuration.disconnectedAfter
   }
 

@@ -18,10 +18,14 @@ package struct ICECredentials: Hashable, Sendable {
   }
 
   /// Whether both parts are ice-chars and not longer than RFC 8839 §5.4 allows. The lower bounds, 4 and 22, protect
-  /// the side that chose the credentials; so they are kept above when ours are made, not demanded here.
+  /// the side that chose the credentials; so they are kept above when ours are made, not demanded here. The characters
+  /// `-`, `_` and `=` of the URL-safe alphabet, which some senders use, pass as they do in a description.
   package var isWellFormed: Bool {
     for part in [usernameFragment, password] {
-      guard (1...256).contains(part.utf8.count), part.utf8.allSatisfy(isICECharacter) else { return false }
+      guard (1...256).contains(part.utf8.count), part.utf8.allSatisfy({ isICECharacter($0) || "-_=".utf8.contains($0) })
+      else {
+        return false
+      }
     }
     return true
   }

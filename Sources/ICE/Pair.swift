@@ -11,17 +11,24 @@ struct CandidatePair: Sendable {
   enum State: Sendable { case waiting, inProgress, succeeded, failed }
 
   let route: Route
-  /// The host candidate; after success the one whose address the peer saw.
+  /// The base; after success the candidate whose address the peer saw.
   var local: ICECandidate
   var remote: ICECandidate
   var priority: UInt64
   /// What our PRIORITY attribute says: the priority of a peer-reflexive candidate with this base (§7.1.1).
   let checkPriority: UInt32
-  /// The priority of the host candidate, which `local` may no longer be.
+  /// The priority of the base, which `local` may no longer be.
   private let localPriority: UInt32
   var state = State.waiting
   /// The peer has nominated this pair, which has yet to succeed (§7.3.1.5).
   var isNominatedByPeer = false
+  /// Which nomination that was, when the peer counts them.
+  var nominationByPeer: UInt32?
+  /// A connection carries it: what is sent arrives, or the connection ends.
+  let isStream: Bool
+  /// Whether a check of ours can open the route; one that waits for the peer's connection can not.
+  let canBeginChecks: Bool
+  var counters = ICEPairCounters()
   var roundTrip: Interval?
   /// When the peer last answered on this route.
   var confirmedAt: Instant?
@@ -34,6 +41,8 @@ struct CandidatePair: Sendable {
     self.remote = remote
     checkPriority = local.peerReflexivePriority
     localPriority = local.candidate.priority
+    isStream = local.isStream
+    canBeginChecks = local.candidate.tcpType != .passive
     priority = 0
     updatePriority(role: role)
   }
@@ -51,29 +60,5 @@ struct CandidatePair: Sendable {
 
   var summary: ICEPairSummary {
     ICEPairSummary(local: local, remote: remote, route: route, roundTrip: roundTrip)
-  }
-}
-
-/// A host candidate with the socket behind it.
-struct LocalCandidate: Sendable {
-  let candidate: ICECandidate
-  /// With its zone.
-  let address: SocketAddress
-  let socket: SocketID
-  let peerReflexivePriority: UInt32
-
-  /// The route to a signalled remote address, or nil when the two can make no pair (RFC 8445 §6.1.2.2).
-  func route(to remote: SocketAddress) -> Route? {
-    guard address.ip.isV4 == remote.ip.isV4 else { return nil }
-    // A loopback socket reaches nothing else, and no candidate list shall aim checks at our own host's services
-    // through another socket.
-    guard address.ip.isLoopback == remote.ip.isLoopback else { return nil }
-    guard case .v6(let high, let low, _) = remote.ip else { return Route(socket: socket, remote: remote) }
-    guard address.ip.isLinkLocal == remote.ip.isLinkLocal else { return nil }
-    // The remote address of a link-local pair lies on our socket's link.
-    guard remote.ip.isLinkLocal, case .v6(_, _, let zone) = address.ip else {
-      return Route(socket: socket, remote: remote)
-    }
-    return Route(socket: socket, remote: SocketAddress(ip: .v6(high, low, zone: zone), port: remote.port))
   }
 }

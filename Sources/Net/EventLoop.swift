@@ -195,6 +195,8 @@ package struct EventLoopConfiguration: Sendable {
   package var receiveSlots = ReceiveBatch.standardSlotCapacity
   /// Drains that each touched participant gets in one turn, in rounds over all of them.
   package var roundsPerTurn = 4
+  /// How long connections may take, and how many there may be.
+  package var streams = StreamLimits()
   /// False waits with a timerfd, as on kernels without epoll_pwait2.
   package var allowsPreciseWait = true
 

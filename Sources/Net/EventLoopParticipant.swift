@@ -27,10 +27,21 @@ package protocol EventLoopParticipant: AnyObject, Sendable {
 
   /// The participation has ended: what was drained before has been handed to the kernel, and nothing is called again.
   func didLeave()
+
+  /// A connection of one of the participant's stream sockets has ended, or could not be made: what was sent on `route`
+  /// and has not arrived is lost. The next datagram for it makes an active socket connect anew.
+  ///
+  /// - Parameter error: nil when the other side closed in good order.
+  func routeClosed(_ route: Route, error: NetError?, now: Instant)
+
+  /// The host's addresses have changed; comes after `watchInterfaces()` only.
+  func interfacesChanged(_ addresses: [InterfaceAddress], now: Instant)
 }
 
 extension EventLoopParticipant {
   package func didLeave() {}
+  package func routeClosed(_ route: Route, error: NetError?, now: Instant) {}
+  package func interfacesChanged(_ addresses: [InterfaceAddress], now: Instant) {}
 }
 
 /// A participant's place on its loop. All but `touchFromAnyThread` is for the loop's thread only, and traps elsewhere.
@@ -63,13 +74,15 @@ package final class EventLoopRegistration: Sendable {
   func touchArrived() { isTouchComing.store(false, ordering: .sequentiallyConsistent) }
 
   /// Opens a socket whose datagrams go to this participant.
+  ///
+  /// - Parameter portRange: where the port is to be from, if `address` has port 0.
   package func openSocket(
-    _ address: SocketAddress, options: UDPSocketOptions = UDPSocketOptions()
+    _ address: SocketAddress, portRange: ClosedRange<UInt16>? = nil, options: UDPSocketOptions = UDPSocketOptions()
   ) throws(NetError) -> EventLoopSocket {
-    try loop.isolatedCore.openSocket(address, options: options, for: self)
+    try loop.isolatedCore.openSocket(address, portRange: portRange, options: options, for: self)
   }
 
-  /// Closes a socket of this participant; what it has not sent yet is lost.
+  /// Closes a socket of this participant, or leaves one that it shares; what is not sent yet is lost.
   package func closeSocket(_ id: SocketID) { loop.isolatedCore.closeSocket(id, of: self) }
 
   package func statistics(of id: SocketID) -> UDPSocketStatistics? {
@@ -86,7 +99,7 @@ package final class EventLoopRegistration: Sendable {
   package func leave(afterDrain: Bool = false) { loop.isolatedCore.leave(self, afterDrain: afterDrain) }
 }
 
-/// A socket on a loop.
+/// A socket on a loop: UDP, TCP, or one that is shared.
 package struct EventLoopSocket: Hashable, Sendable {
   package let id: SocketID
   /// With the port that the kernel chose, if none was asked for.
@@ -94,6 +107,20 @@ package struct EventLoopSocket: Hashable, Sendable {
   /// Bytes granted for receiving and sending, the kernel's own bookkeeping (about half) included.
   package let receiveBufferSize: Int
   package let sendBufferSize: Int
+
+  init(_ socket: UDPSocket) {
+    id = socket.id
+    localAddress = socket.localAddress
+    receiveBufferSize = socket.receiveBufferSize
+    sendBufferSize = socket.sendBufferSize
+  }
+
+  init(id: SocketID, localAddress: SocketAddress, receiveBufferSize: Int, sendBufferSize: Int) {
+    self.id = id
+    self.localAddress = localAddress
+    self.receiveBufferSize = receiveBufferSize
+    self.sendBufferSize = sendBufferSize
+  }
 }
 
 /// What a loop has done, and what it had to drop.

@@ -6,16 +6,19 @@ import Wire
 /// A socket, who owns it, and what it could not send yet.
 final class BoundSocket {
   let socket: UDPSocket
-  /// The owner's slot.
+  /// The owner's slot; means nothing when the socket is shared.
   let owner: Int
+  /// Who shares it.
+  let shared: SharedDirectory?
   /// Bounded by one drain: the owner is not drained again before these are gone.
   var unsent = TransmitBatch(capacity: 0)
   var nextUnsent = 0
   var isBlocked = false
 
-  init(_ socket: UDPSocket, owner: Int) {
+  init(_ socket: UDPSocket, owner: Int, shared: SharedDirectory? = nil) {
     self.socket = socket
     self.owner = owner
+    self.shared = shared
   }
 }
 
@@ -23,27 +26,45 @@ final class BoundSocket {
 /// a socket that is closed does not reach the next one in its place.
 struct SocketSlot {
   var bound: BoundSocket?
+  /// Instead of `bound`, when it is a stream socket.
+  var stream: StreamSocket?
   var generation: UInt32 = 0
 
   static let indexBits: UInt32 = 20
   static let maximumCount = 1 << 20  // as many as the index can name; file descriptors end earlier
+  /// The topmost bit stays free: it marks the identifiers of sockets that no kernel has, as a TURN allocation's.
+  static let generationMask: UInt32 = 1 << 11 - 1
+
+  /// What is called `index` in this generation.
+  func id(_ index: Int) -> SocketID { SocketID(rawValue: generation << Self.indexBits | UInt32(index)) }
 }
 
 extension LoopCore {
   func openSocket(
-    _ address: SocketAddress, options: UDPSocketOptions, for registration: EventLoopRegistration
+    _ address: SocketAddress, portRange: ClosedRange<UInt16>?, options: UDPSocketOptions,
+    for registration: EventLoopRegistration
   ) throws(NetError) -> EventLoopSocket {
     guard isCurrent(registration) else { throw NetError("socket", code: ECANCELED) }
-    guard let index = freeSocketSlots.popLast() ?? newSocketSlot() else { throw NetError("socket", code: EMFILE) }
-    let id = SocketID(rawValue: sockets[index].generation << SocketSlot.indexBits | UInt32(index))
-    do throws(NetError) {
-      let socket = try UDPSocket(id: id, binding: address, options: options)
-      try poller.add(socket.descriptor, token: Poller.Token(rawValue: UInt64(id.rawValue)))
+    let (opened, id) = try withNewSlot { (index, id) throws(NetError) in
+      let socket = try PortRange.bind(address, in: portRange) { address throws(NetError) in
+        try UDPSocket(id: id, binding: address, options: options)
+      }
+      try poller.add(socket.descriptor, token: Poller.Token(socket: id))
       sockets[index].bound = BoundSocket(socket, owner: registration.slot)
-      members[registration.slot].sockets.append(id)
-      return EventLoopSocket(
-        id: id, localAddress: socket.localAddress, receiveBufferSize: socket.receiveBufferSize,
-        sendBufferSize: socket.sendBufferSize)
+      return EventLoopSocket(socket)
+    }
+    members[registration.slot].sockets.append(id)
+    return opened
+  }
+
+  /// Lets `fill` put a socket into a free slot.
+  func withNewSlot<Result>(
+    _ fill: (_ index: Int, _ id: SocketID) throws(NetError) -> Result
+  ) throws(NetError) -> (Result, SocketID) {
+    guard let index = freeSocketSlots.popLast() ?? newSocketSlot() else { throw NetError("socket", code: EMFILE) }
+    let id = sockets[index].id(index)
+    do throws(NetError) {
+      return (try fill(index, id), id)
     } catch {
       freeSocketSlots.append(index)
       throw error
@@ -62,20 +83,41 @@ extension LoopCore {
     return bound
   }
 
+  func stream(_ id: SocketID) -> StreamSocket? {
+    let index = Int(id.rawValue & (1 << SocketSlot.indexBits - 1))
+    guard index < sockets.count, let stream = sockets[index].stream, stream.id == id else { return nil }
+    return stream
+  }
+
   func closeSocket(_ id: SocketID, of registration: EventLoopRegistration) {
-    guard isCurrent(registration), let bound = socket(id), bound.owner == registration.slot else { return }
-    members[bound.owner].sockets.removeAll { $0 == id }
-    if bound.isBlocked { unblock(bound) }
-    release(id)
+    guard isCurrent(registration), members[registration.slot].sockets.contains(id) else { return }
+    members[registration.slot].sockets.removeAll { $0 == id }
+    if let bound = socket(id) {
+      if bound.shared != nil {
+        members[registration.slot].sharedSockets -= 1
+      } else if bound.isBlocked {
+        unblock(bound)
+      }
+    }
+    release(id, of: registration.slot)
+  }
+
+  /// Closes a socket of `owner`'s, or leaves one that it shares.
+  func release(_ id: SocketID, of owner: Int) {
+    if let shared = socket(id)?.shared { shared.remove(owner) } else { release(id) }
   }
 
   /// Closes a socket whose owner no longer lists it, or is about to be forgotten.
   func release(_ id: SocketID) {
-    guard let bound = socket(id) else { return }
-    poller.remove(bound.socket.descriptor)
+    if let bound = socket(id) {
+      poller.remove(bound.socket.descriptor)
+    } else if let stream = stream(id) {
+      stream.closeAll(in: self)
+    } else {
+      return
+    }
     let index = Int(id.rawValue & (1 << SocketSlot.indexBits - 1))
-    sockets[index].bound = nil
-    sockets[index].generation = (sockets[index].generation + 1) & (1 << (32 - SocketSlot.indexBits) - 1)
+    sockets[index] = SocketSlot(generation: (sockets[index].generation + 1) & SocketSlot.generationMask)
     freeSocketSlots.append(index)
   }
 
@@ -85,6 +127,10 @@ extension LoopCore {
   func handleReady(_ count: Int) {
     for index in 0..<count {
       let event = poller.event(index)
+      if event.token.isSource {
+        handleSource(event)
+        continue
+      }
       guard event.token != .wake, event.token != .timer,
         let bound = socket(SocketID(rawValue: UInt32(truncatingIfNeeded: event.token.rawValue)))
       else { continue }
@@ -96,29 +142,41 @@ extension LoopCore {
   /// Hands one batch to the owner. What is left is reported again in the next turn: sockets take turns, too.
   private func receive(_ bound: BoundSocket) {
     _ = bound.socket.receive(into: &receiveBatch)
-    guard !receiveBatch.isEmpty, let participant = members[bound.owner].participant else { return }
-    touch(bound.owner)
-    participant.datagramsArrived(batch: receiveBatch, socket: bound.socket.id, now: now)
+    guard !receiveBatch.isEmpty else { return }
+    if let shared = bound.shared { return distribute(bound, shared) }
+    deliver(to: bound.owner, from: bound.socket.id)
+  }
+
+  /// Lends the batch to its receiver.
+  func deliver(to owner: Int, from id: SocketID) {
+    guard let participant = members[owner].participant else { return }
+    touch(owner)
+    participant.datagramsArrived(batch: receiveBatch, socket: id, now: now)
   }
 
   // MARK: Out
 
-  /// Sends what the last drain wrote, and empties the batch.
-  func transmit() {
+  /// Sends what the drain of `slot` wrote, and empties the batch.
+  func transmit(from slot: Int) {
     let datagrams = transmitBatch.datagrams
     var start = 0
     while start < datagrams.count {
       let id = datagrams[start].route.socket
       var end = start + 1
       while end < datagrams.count, datagrams[end].route.socket == id { end += 1 }
-      transmit(start..<end, through: id)
+      transmit(start..<end, through: id, from: slot)
       start = end
     }
     transmitBatch.removeAll()
   }
 
-  private func transmit(_ range: Range<Int>, through id: SocketID) {
+  private func transmit(_ range: Range<Int>, through id: SocketID, from slot: Int) {
     guard let bound = socket(id) else {
+      if let stream = stream(id) { return stream.send(range, in: self) }
+      statistics.droppedWithoutSocket += UInt64(range.count)
+      return
+    }
+    if let shared = bound.shared, !shared.note(range, of: transmitBatch, by: slot, now: now) {
       statistics.droppedWithoutSocket += UInt64(range.count)
       return
     }
@@ -137,7 +195,7 @@ extension LoopCore {
       bound.isBlocked = true
       bound.unsent = TransmitBatch(capacity: configuration.transmitCapacity)
       bound.nextUnsent = 0
-      members[bound.owner].blockedSockets += 1
+      if bound.shared == nil { members[bound.owner].blockedSockets += 1 }
     }
     for datagram in transmitBatch.datagrams[range] {
       guard bound.unsent.hasRoom(for: datagram.range.count) else {
@@ -169,14 +227,17 @@ extension LoopCore {
     bound.isBlocked = false
     bound.unsent = TransmitBatch(capacity: 0)
     _ = watchWritable(false, bound)
+    if let shared = bound.shared {
+      for slot in shared.takeWaiting() { touch(slot) }
+      return
+    }
     members[bound.owner].blockedSockets -= 1
     if members[bound.owner].blockedSockets == 0 { touch(bound.owner) }
   }
 
   private func watchWritable(_ isWatched: Bool, _ bound: BoundSocket) -> Bool {
     do throws(NetError) {
-      let token = Poller.Token(rawValue: UInt64(bound.socket.id.rawValue))
-      try poller.watchWritable(isWatched, bound.socket.descriptor, token: token)
+      try poller.watchWritable(isWatched, bound.socket.descriptor, token: Poller.Token(socket: bound.socket.id))
       return true
     } catch {
       statistics.pollerErrors += 1

@@ -2,7 +2,7 @@
 // over, and the drain. Sockets are in `+Sockets`.
 //
 // Invariants: a slot in `touched` has `isTouched`, and is in it once; a participant's entry in `deadlines` is what it
-// said at its last drain; `blockedSockets` counts the participant's sockets with `isBlocked`.
+// said at its last drain; `blockedSockets` counts the participant's own sockets with `isBlocked`.
 
 import Glibc
 import Wire
@@ -14,6 +14,8 @@ final class LoopCore {
     var generation: UInt32 = 0
     var sockets: [SocketID] = []
     var blockedSockets = 0
+    /// How many of the sockets are shared with others.
+    var sharedSockets = 0
     var isTouched = false
     /// Leaves once it has nothing more to send.
     var isLeaving = false
@@ -36,6 +38,8 @@ final class LoopCore {
   private var draining: [Int] = []
   var sockets: [SocketSlot] = []
   var freeSocketSlots: [Int] = []
+  var sources = SourceTable()
+  var interfaceMonitor: InterfaceMonitor?
 
   /// Taken over from the queue that other threads append to; run from `nextJobIndex` on.
   private var jobs: [UnownedJob] = []
@@ -52,7 +56,7 @@ final class LoopCore {
   }
 
   var wakeDescriptor: Int32 { poller.wakeDescriptor }
-  var nearestDeadline: Instant? { deadlines.earliest }
+  var nearestDeadline: Instant? { earliest(deadlines.earliest, sources.deadlines.earliest) }
   /// Whether the next turn has to come at once.
   var hasWorkLeft: Bool { !touched.isEmpty || hasJobs }
 
@@ -92,7 +96,8 @@ final class LoopCore {
   }
 
   func isBlocked(_ registration: EventLoopRegistration) -> Bool {
-    isCurrent(registration) && members[registration.slot].blockedSockets > 0
+    guard isCurrent(registration) else { return false }
+    return members[registration.slot].sockets.contains { socket($0)?.isBlocked == true }
   }
 
   func leave(_ registration: EventLoopRegistration, afterDrain: Bool) {
@@ -124,8 +129,9 @@ final class LoopCore {
 
   private func forget(_ slot: Int) -> (any EventLoopParticipant)? {
     let participant = members[slot].participant
-    for id in members[slot].sockets { release(id) }
+    for id in members[slot].sockets { release(id, of: slot) }
     deadlines.update(slot, to: nil)
+    stopWatchingInterfaces(slot)
     // A slot that is still in `touched` keeps the mark, so that its next tenant is not entered twice.
     members[slot] = Member(generation: members[slot].generation &+ 1, isTouched: members[slot].isTouched)
     freeSlots.append(slot)
@@ -135,12 +141,15 @@ final class LoopCore {
   /// The loop ends: nobody is told, because nothing runs here any more.
   func removeAll() {
     for slot in members.indices where members[slot].participant != nil { _ = forget(slot) }
+    for slot in sockets { if let bound = slot.bound { release(bound.socket.id) } }
+    removeAllSources()
   }
 
   // MARK: Timeouts
 
   /// Calls every participant that is due, each at most once.
   func fireTimeouts() {
+    fireSourceTimeouts()
     for _ in 0..<deadlines.count {
       guard let slot = deadlines.popDue(now: now) else { return }
       // The drain that follows enters the new deadline.
@@ -200,11 +209,11 @@ final class LoopCore {
     guard let participant = members[slot].participant else { return }
     let generation = members[slot].generation
     var hasMore = false
-    if members[slot].blockedSockets == 0 {
+    if members[slot].blockedSockets == 0, !waitsForShared(slot) {
       hasMore = participant.drain(into: &transmitBatch, now: now)
       // More without having written anything would be more for ever.
       hasMore = hasMore && !transmitBatch.isEmpty
-      transmit()
+      transmit(from: slot)
     }
     guard members[slot].generation == generation else { return }  // it left while being drained
     updateDeadline(slot, participant)

@@ -9,17 +9,23 @@ public struct NetError: Error, Hashable, Sendable, CustomStringConvertible {
   public let operation: String
   /// The value of `errno`.
   public let code: Int32
+  /// What the call was about, as an address; nil when `operation` says it all.
+  public let detail: String?
 
-  package init(_ operation: String, code: Int32) {
+  package init(_ operation: String, code: Int32, detail: String? = nil) {
     self.operation = operation
     self.code = code
+    self.detail = detail
   }
 
   /// The failure that `errno` describes now.
-  static func current(_ operation: String) -> NetError { NetError(operation, code: errno) }
+  static func current(_ operation: String, _ detail: String? = nil) -> NetError {
+    NetError(operation, code: errno, detail: detail)
+  }
 
   public var description: String {
-    guard let text = unsafe strerror(code) else { return "\(operation): error \(code)" }
-    return "\(operation): \(unsafe String(cString: text))"
+    let call = detail.map { "\(operation) \($0)" } ?? operation
+    guard let text = unsafe strerror(code) else { return "\(call): error \(code)" }
+    return "\(call): \(unsafe String(cString: text))"
   }
 }

@@ -16,6 +16,9 @@ struct Poller: ~Copyable {
     var rawValue: UInt64
     static let wake = Token(rawValue: .max)
     static let timer = Token(rawValue: .max - 1)
+
+    init(rawValue: UInt64) { self.rawValue = rawValue }
+    init(socket: SocketID) { rawValue = UInt64(socket.rawValue) }
   }
   struct Event {
     var token: Token

@@ -24,7 +24,7 @@ package struct ReceiveBatch: ~Copyable, @unchecked Sendable {
   }
 
   /// The socket that the datagrams arrived at.
-  package private(set) var socket = SocketID(rawValue: 0)
+  package internal(set) var socket = SocketID(rawValue: 0)
   @usableFromInline let bytes: UnsafeMutableRawBufferPointer
   @usableFromInline let slots: UnsafeMutablePointer<Slot>
   @usableFromInline var slotCount = 0
@@ -35,11 +35,14 @@ package struct ReceiveBatch: ~Copyable, @unchecked Sendable {
   private let names: UnsafeMutablePointer<sockaddr_in6>
   private let controls: UnsafeMutablePointer<swarm_control>
   private var preparedCount = 0
+  /// What has come of a stream and is not handed over yet; see `+Stream`.
+  var stream = 0..<0
 
   package init(slotCapacity: Int = ReceiveBatch.standardSlotCapacity) {
     self.slotCapacity = slotCapacity
-    unsafe bytes = .allocate(byteCount: slotCapacity * Self.slotSize, alignment: 4_096)
-    unsafe slots = .allocate(capacity: slotCapacity)
+    unsafe bytes = .allocate(
+      byteCount: max(slotCapacity * Self.slotSize, Self.streamArenaSize), alignment: 4_096)
+    unsafe slots = .allocate(capacity: max(slotCapacity, Self.streamSlotCapacity))
     unsafe messages = .allocate(capacity: slotCapacity)
     unsafe vectors = .allocate(capacity: slotCapacity)
     unsafe names = .allocate(capacity: slotCapacity)

@@ -20,6 +20,10 @@ package struct UDPSocketOptions: Hashable, Sendable {
   package var joinsReceives = true
   /// Whether datagrams may be cut on their way. What is never cut tells its sender how much the path carries (RFC 8899).
   package var fragments = false
+  /// Whether other sockets, of other programs too, may be bound to the same port.
+  package var sharesPort = false
+  /// Makes the socket one for multicast.
+  package var multicast: MulticastOptions?
 
   package init() {}
 }
@@ -79,12 +83,18 @@ package final class UDPSocket {
     do throws(NetError) {
       if family == AF_INET6 {
         // IPv4 has sockets of its own: without this, it would arrive here as mapped addresses.
-        try Self.set(descriptor, Int32(IPPROTO_IPV6), Int32(IPV6_V6ONLY), 1, "setsockopt(IPV6_V6ONLY)")
+        try SocketCalls.set(descriptor, Int32(IPPROTO_IPV6), Int32(IPV6_V6ONLY), 1, "setsockopt(IPV6_V6ONLY)")
       }
       // Where the kernel does not know the option, datagrams are cut, and only the measuring of the path suffers.
       if !options.fragments { _ = Self.setFragmentation(SWARM_PMTUDISC_PROBE, descriptor, family) }
-      try Self.bind(descriptor, to: address)
-      localAddress = try Self.boundAddress(of: descriptor)
+      if options.sharesPort {
+        // Both: other programs may have set either.
+        try SocketCalls.set(descriptor, SOL_SOCKET, SO_REUSEADDR, 1, "setsockopt(SO_REUSEADDR)")
+        _ = SocketCalls.trySet(descriptor, SOL_SOCKET, Int32(SWARM_SO_REUSEPORT), 1)
+      }
+      try SocketCalls.bind(descriptor, to: address, "UDP")
+      if let multicast = options.multicast { try Self.prepare(descriptor, family, for: multicast) }
+      localAddress = try SocketCalls.boundAddress(of: descriptor)
     } catch {
       _ = close(descriptor)
       throw error
@@ -98,11 +108,11 @@ package final class UDPSocket {
       descriptor, force: Int32(SWARM_SO_SNDBUFFORCE), SO_SNDBUF, to: options.sendBufferSize)
     joinsReceives =
       options.joinsReceives
-      && Self.trySet(descriptor, Int32(SWARM_SOL_UDP), Int32(SWARM_UDP_GRO), 1)
+      && SocketCalls.trySet(descriptor, Int32(SWARM_SOL_UDP), Int32(SWARM_UDP_GRO), 1)
     // Size 0 changes nothing: it only asks whether the kernel knows the option (Linux 4.18).
     segmentsSends =
       options.segmentsSends
-      && Self.trySet(descriptor, Int32(SWARM_SOL_UDP), Int32(SWARM_UDP_SEGMENT), 0)
+      && SocketCalls.trySet(descriptor, Int32(SWARM_SOL_UDP), Int32(SWARM_UDP_SEGMENT), 0)
   }
 
   deinit { _ = close(descriptor) }
@@ -129,48 +139,22 @@ package final class UDPSocket {
 
   // MARK: Setting up
 
-  private static func bind(_ descriptor: Int32, to address: SocketAddress) throws(NetError) {
-    var name = sockaddr_in6()
-    let length = unsafe address.write(to: &name)
-    let result = unsafe withUnsafePointer(to: &name) { pointer in
-      unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe Glibc.bind(descriptor, $0, length) }
-    }
-    guard result == 0 else { throw .current("bind") }
-  }
-
-  private static func boundAddress(of descriptor: Int32) throws(NetError) -> SocketAddress {
-    var name = sockaddr_in6()
-    var length = socklen_t(MemoryLayout<sockaddr_in6>.size)
-    let result = unsafe withUnsafeMutablePointer(to: &name) { pointer in
-      unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        unsafe getsockname(descriptor, $0, &length)
-      }
-    }
-    guard result == 0 else { throw .current("getsockname") }
-    guard let address = unsafe SocketAddress(reading: &name) else { throw NetError("getsockname", code: EAFNOSUPPORT) }
-    return address
-  }
-
   /// Asks for a buffer of `size` bytes, past the system's limit where that is allowed, and returns what was granted.
   private static func enlarge(_ descriptor: Int32, force: Int32, _ option: Int32, to size: Int) -> Int {
     let size = Int32(clamping: size)
-    if !trySet(descriptor, SOL_SOCKET, force, size) { _ = trySet(descriptor, SOL_SOCKET, option, size) }
+    if !SocketCalls.trySet(descriptor, SOL_SOCKET, force, size) {
+      _ = SocketCalls.trySet(descriptor, SOL_SOCKET, option, size)
+    }
     var granted: Int32 = 0
     var length = socklen_t(MemoryLayout<Int32>.size)
     guard unsafe getsockopt(descriptor, SOL_SOCKET, option, &granted, &length) == 0 else { return 0 }
     return Int(granted)
   }
 
-  private static func trySet(_ descriptor: Int32, _ level: Int32, _ option: Int32, _ value: Int32) -> Bool {
-    unsafe withUnsafePointer(to: value) {
-      unsafe setsockopt(descriptor, level, option, $0, socklen_t(MemoryLayout<Int32>.size)) == 0
-    }
-  }
-
   private static func setFragmentation(_ mode: Int, _ descriptor: Int32, _ family: Int32) -> Bool {
     family == AF_INET
-      ? trySet(descriptor, Int32(IPPROTO_IP), Int32(SWARM_IP_MTU_DISCOVER), Int32(mode))
-      : trySet(descriptor, Int32(IPPROTO_IPV6), Int32(SWARM_IPV6_MTU_DISCOVER), Int32(mode))
+      ? SocketCalls.trySet(descriptor, Int32(IPPROTO_IP), Int32(SWARM_IP_MTU_DISCOVER), Int32(mode))
+      : SocketCalls.trySet(descriptor, Int32(IPPROTO_IPV6), Int32(SWARM_IPV6_MTU_DISCOVER), Int32(mode))
   }
 
   /// From here on the kernel may cut datagrams.
@@ -180,12 +164,6 @@ package final class UDPSocket {
     guard !fragments else { return false }
     fragments = true
     return Self.setFragmentation(SWARM_PMTUDISC_DONT, descriptor, localAddress.ip.isV4 ? AF_INET : AF_INET6)
-  }
-
-  private static func set(
-    _ descriptor: Int32, _ level: Int32, _ option: Int32, _ value: Int32, _ name: String
-  ) throws(NetError) {
-    guard trySet(descriptor, level, option, value) else { throw .current(name) }
   }
 
   private static let maximumReceiveAttempts = 8

@@ -13,11 +13,17 @@ extension Connection {
     guard state != .closed else { return }
     counters.datagramsReceived &+= 1
     counters.bytesReceived &+= UInt64(datagram.byteCount)
+    if gathering.isInUse, takeFromServer(datagram, route: route, now: now) { return }
+    handleFromPeer(datagram, route: route, now: now)
+  }
+
+  /// Takes a datagram that came from a peer, by itself or through a relay.
+  mutating func handleFromPeer(_ datagram: RawSpan, route: Route, now: Instant) {
     switch PacketKind(datagram) {
     case .stun:
-      ice.handle(datagram, route: route, now: now)
+      handleSTUN(datagram, route: route, now: now)
       advance(now: now)
-    case .dtls where hasSession && ice.isValidated(route):
+    case .dtls where hasSession && isValidated(route):
       handleDTLS(datagram, now: now)
     case .dtls where early.count < Self.maximumEarlyDatagrams && !isSessionStarted:
       early.append(EarlyDatagram(route: route, bytes: datagram.copyBytes()))
@@ -31,8 +37,9 @@ extension Connection {
   mutating func replayEarly(now: Instant) {
     guard hasSession, !early.isEmpty else { return }
     let held = early
-    early = held.filter { !ice.isValidated($0.route) }
-    for datagram in held where ice.isValidated(datagram.route) { handleDTLS(datagram.bytes.rawSpan, now: now) }
+    early = []
+    for datagram in held where !isValidated(datagram.route) { early.append(datagram) }
+    for datagram in held where isValidated(datagram.route) { handleDTLS(datagram.bytes.rawSpan, now: now) }
   }
 
   /// A browser's ClientHello spans two datagrams; twice that for its first retransmission.
@@ -59,17 +66,24 @@ extension Connection {
 
   /// Moves every deadline that is due.
   package mutating func handleTimeout(now: Instant) {
+    if let due = gathering.deadline, due <= now { gathering.handleTimeout(now: now) }
     if let due = ice.deadline, due <= now { ice.handleTimeout(now: now) }
+    if let due = restartDeadline, due <= now { restarting?.handleTimeout(now: now) }
     if let due = sessionDeadline, due <= now { dtls?.handleTimeout(now: now) }
-    if let due = association.deadline, due <= now { association.handleTimeout(now: now) }
+    if let due = associationDeadline, due <= now { association.handleTimeout(now: now) }
     advance(now: now)
   }
 
   /// When to come back at the latest; nil when nothing is pending.
   package var deadline: Instant? {
-    if state == .closed || state == .failed { return nil }
-    return earliest(earliest(ice.deadline, sessionDeadline), association.deadline)
+    guard !hasEnded else { return nil }
+    let due = earliest(earliest(ice.deadline, restartDeadline), earliest(sessionDeadline, associationDeadline))
+    return gathering.isInUse ? earliest(due, gathering.deadline) : due
   }
+
+  /// While there is no route SCTP's time stands still: what cannot leave cannot be lost. With a route again, what was due
+  /// is.
+  private var associationDeadline: Instant? { activeRoute == nil ? nil : association.deadline }
 
   /// The next thing for the application, in the order it happened; nil when there is nothing.
   package mutating func pollEvent(now: Instant) -> Event? {

@@ -1,11 +1,11 @@
 // Connection+Negotiation.swift — offers, answers and candidates (RFC 9429 §3–4), and what follows from them for ICE,
 // DTLS and SCTP.
 //
-// One generation of ICE credentials and one DTLS association per connection: a later offer may repeat them, not change
-// them.
+// One DTLS association per connection: a later offer may repeat its parameters, not change them. New ICE credentials are
+// an ICE restart (Connection+Restart.swift).
 
 package import DTLS
-package import ICE
+import ICE
 import SCTP
 package import SDP
 package import Wire
@@ -46,16 +46,24 @@ struct NegotiationState {
 
   let sessionID: UInt64
   var signaling = Signaling.stable
+  /// An offer was answered: roles and certificates are settled, whether or not DTLS has begun.
+  var hasAgreed = false
   /// The last description made by `createOffer` or `createAnswer`, which is the one that may be set.
   var created: (kind: DescriptionKind, document: SDPDocument, text: String)?
   var local: (kind: DescriptionKind, document: SDPDocument)?
   var remote: RemoteDescription?
-  var localCandidates: [String] = []
-  var hasAllLocalCandidates = false
+  /// What is announced with the credentials of the local description, and with those of one that is being made.
+  var generation: LocalGeneration
+  var nextGeneration: LocalGeneration?
   /// Our INIT chunk, once a description has carried it: always the same.
   var ownInitiation: [UInt8]?
 
-  init(sessionID: UInt64) { self.sessionID = sessionID }
+  init(sessionID: UInt64, generation: LocalGeneration) {
+    self.sessionID = sessionID
+    self.generation = generation
+  }
+
+  var newestGeneration: LocalGeneration { nextGeneration ?? generation }
 
   var dtlsRole: DTLSRole { remote?.localRole == .active ? .client : .server }
   /// The role to keep when descriptions are exchanged again.
@@ -70,6 +78,7 @@ extension Connection {
     if case .haveRemoteOffer = negotiation.signaling {
       throw .invalidState("the peer's offer is to be answered first")
     }
+    if isRestartWanted, !isRestarting || isRestartChecking { beginRestart() }
     do {
       let parts = try localParts(withInitiation: configuration.offersInitiation)
       return try remember(.offer, try Negotiation.offer(parts, following: negotiation.local?.document))
@@ -107,6 +116,7 @@ extension Connection {
     default: throw .invalidState("this description does not fit what was set before")
     }
     negotiation.local = (kind, created.document)
+    announceRestart()
     if kind == .answer { startTransports(now: now) }
   }
 
@@ -115,11 +125,11 @@ extension Connection {
     guard let (kind, document) = negotiation.local, let index = document.dataSectionIndex else { return nil }
     var complete = document
     let written = Set(document.sections[index].attributes.values("candidate"))
-    for candidate in negotiation.localCandidates.map({ String($0.dropFirst("candidate:".count)) })
+    for candidate in negotiation.generation.candidates.map({ String($0.dropFirst("candidate:".count)) })
     where !written.contains(candidate) {
       complete.sections[index].attributes.append(SDPAttribute("candidate", candidate))
     }
-    if negotiation.hasAllLocalCandidates, !document.sections[index].attributes.contains(name: "end-of-candidates") {
+    if negotiation.generation.isComplete, !document.sections[index].attributes.contains(name: "end-of-candidates") {
       complete.sections[index].attributes.append(SDPAttribute("end-of-candidates"))
     }
     // What was written once and only gained candidates of our own making can be written again.
@@ -135,19 +145,6 @@ extension Connection {
 
   /// The index of the data section, for candidates.
   package var mediaIndex: Int? { negotiation.local?.document.dataSectionIndex }
-
-  /// Takes a socket of this host as a candidate.
-  package mutating func addLocalCandidate(_ address: SocketAddress, socket: SocketID, now: Instant) -> ICECandidate {
-    let candidate = ice.addLocalCandidate(address, socket: socket)
-    negotiation.localCandidates.append(candidate.sdpText)
-    advance(now: now)
-    return candidate
-  }
-
-  package mutating func endOfLocalCandidates(now: Instant) {
-    negotiation.hasAllLocalCandidates = true
-    advance(now: now)
-  }
 
   private mutating func remember(_ kind: DescriptionKind, _ document: SDPDocument) throws(SDPError) -> String {
     let text = try document.text()
@@ -176,12 +173,14 @@ extension Connection {
     return LocalDescription(
       sessionID: negotiation.sessionID,
       credentials: try SDPCredentials(
-        usernameFragment: ice.localCredentials.usernameFragment, password: ice.localCredentials.password),
+        usernameFragment: localCredentials.usernameFragment, password: localCredentials.password),
       fingerprints: [
         try SDPFingerprint(
           algorithm: identity.fingerprint.algorithm.rawValue, bytes: identity.fingerprint.bytes)
       ],
-      candidates: negotiation.localCandidates, hasAllCandidates: negotiation.hasAllLocalCandidates,
+      iceOptions: configuration.ice.renomination ? ["ice2", "trickle", "renomination"] : ["ice2", "trickle"],
+      isLite: configuration.ice.isLite, candidates: negotiation.newestGeneration.candidates,
+      hasAllCandidates: negotiation.newestGeneration.isComplete,
       sctpPort: configuration.sctp.sourcePort, maximumMessageSize: configuration.sctp.maximumIncomingMessageSize,
       sctpInit: withInitiation ? negotiation.ownInitiation : nil)
   }
@@ -215,26 +214,6 @@ extension Connection {
     }
   }
 
-  /// Takes a candidate of the peer. One that names another generation is ignored.
-  package mutating func addRemoteCandidate(
-    _ text: String, usernameFragment: String? = nil, now: Instant
-  ) throws(NegotiationError) {
-    try checkOpen()
-    guard let remote = negotiation.remote else { throw .invalidState("the remote description is not set yet") }
-    var candidate: ICECandidate
-    do { candidate = try ICECandidate(parsing: text) } catch { throw .invalidCandidate("\(error)") }
-    let generation = candidate.usernameFragment ?? usernameFragment
-    guard generation == nil || generation == remote.data.credentials.usernameFragment else { return }
-    candidate.usernameFragment = nil
-    ice.addRemoteCandidate(candidate, now: now)
-    advance(now: now)
-  }
-
-  package mutating func endOfRemoteCandidates(now: Instant) {
-    ice.endOfRemoteCandidates(now: now)
-    advance(now: now)
-  }
-
   /// The largest message that the peer accepts, in bytes.
   package var maximumOutgoingMessageSize: Int {
     negotiation.remote?.data.maximumMessageSize ?? configuration.sctp.maximumOutgoingMessageSize
@@ -243,13 +222,13 @@ extension Connection {
   private mutating func apply(
     _ remote: RemoteDescription, isOffer: Bool, now: Instant
   ) throws(NegotiationError) {
-    if let current = negotiation.remote, isSessionStarted || negotiation.signaling == .stable {
-      guard current.data.credentials == remote.data.credentials, current.localRole == remote.localRole else {
-        throw .unsupported("an ICE restart")
-      }
+    if let current = negotiation.remote, negotiation.hasAgreed {
+      guard current.localRole == remote.localRole else { throw .unsupported("another DTLS association") }
       guard Set(current.data.fingerprints) == Set(remote.data.fingerprints) else {
         throw .unsupported("another certificate for a connection that exists")
       }
+      let isRestart = current.data.credentials != remote.data.credentials
+      try applyRestart(remote, isRestart: isRestart, isOffer: isOffer)
     } else {
       try prepareTransports(remote, isOffer: isOffer)
     }
@@ -261,9 +240,33 @@ extension Connection {
           try ICECandidate(parsing: line)
         })
       else { continue }
-      ice.addRemoteCandidate(candidate, now: now)
+      handOver(candidate, generation: remote.data.credentials.usernameFragment, now: now)
     }
-    if remote.data.hasAllCandidates { ice.endOfRemoteCandidates(now: now) }
+    // Who does not trickle has said all.
+    if remote.data.hasAllCandidates || !remote.data.supportsTrickle { endOfRemoteCandidates(now: now) }
+  }
+
+  /// New credentials are a restart; who offers one wants new ones in return, and who does not gets none (RFC 8839 §4.4).
+  private mutating func applyRestart(
+    _ remote: RemoteDescription, isRestart: Bool, isOffer: Bool
+  ) throws(NegotiationError) {
+    if isOffer {
+      if isRestart {
+        beginRestart()
+      } else {
+        abandonPreparedRestart()
+      }
+    } else {
+      guard isRestart == (isRestarting && !isRestartChecking) else {
+        throw .unsupported(
+          isRestart ? "an answer that restarts ICE unasked" : "an answer with old credentials to an ICE restart")
+      }
+    }
+    guard isRestart else { return }
+    isRestartWanted = false
+    restarting?.setRemoteCredentials(
+      remote.iceCredentials, isLite: remote.data.isLite,
+      supportsRenomination: remote.data.iceOptions.contains("renomination"))
   }
 
   /// Makes the layers that need to know the peer's half.
@@ -285,8 +288,8 @@ extension Connection {
     // The offerer controls, unless the other side only answers checks (RFC 8445 §6.1.1).
     ice.setRole(isOffer && !remote.data.isLite ? .controlled : .controlling)
     ice.setRemoteCredentials(
-      ICECredentials(
-        usernameFragment: remote.data.credentials.usernameFragment, password: remote.data.credentials.password))
+      remote.iceCredentials, isLite: remote.data.isLite,
+      supportsRenomination: remote.data.iceOptions.contains("renomination"))
     var sctp = sctpConfiguration
     sctp.destinationPort = remote.data.sctpPort
     sctp.maximumOutgoingMessageSize = remote.data.maximumMessageSize
@@ -294,17 +297,25 @@ extension Connection {
   }
 
   private mutating func startTransports(now: Instant) {
+    negotiation.hasAgreed = true
     ice.start(now: now)
+    if isRestartChecking { restarting?.start(now: now) }
     advance(now: now)
   }
 
   /// The role to keep while answering: of an association that exists, not of an offer that is being replaced.
   private var answeringRole: SDPRole? {
-    if case .haveRemoteOffer = negotiation.signaling, !isSessionStarted { return nil }
+    if case .haveRemoteOffer = negotiation.signaling, !negotiation.hasAgreed { return nil }
     return negotiation.keptRole
   }
 
-  private func checkOpen() throws(NegotiationError) {
-    guard state != .closed, state != .failed else { throw .closed }
+  func checkOpen() throws(NegotiationError) {
+    if hasEnded { throw .closed }
+  }
+}
+
+extension RemoteDescription {
+  fileprivate var iceCredentials: ICECredentials {
+    ICECredentials(usernameFragment: data.credentials.usernameFragment, password: data.credentials.password)
   }
 }

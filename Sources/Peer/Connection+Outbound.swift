@@ -58,7 +58,8 @@ extension Connection {
   package mutating func pollTransmit(into batch: inout TransmitBatch, now: Instant) -> Bool {
     carryChannelControl(now: now)
     let maximum = max(configuration.maximumDatagramSize, configuration.maximumProbedDatagramSize)
-    while batch.hasRoom(for: maximum) {
+    let room = gathering.room(for: maximum)
+    while batch.hasRoom(for: room) {
       let before = batch.byteCount
       guard transmitOne(into: &batch, maximum: maximum, now: now) else { return false }
       counters.datagramsSent &+= 1
@@ -67,26 +68,51 @@ extension Connection {
     return true
   }
 
-  /// ICE first, then DTLS's own messages, then SCTP; last words come last. A peer that has not seen the end of the handshake
-  /// cannot read what comes after it, and some drop it.
+  /// Servers and ICE first, then DTLS's own messages, then SCTP; last words come last. A peer that has not seen the end of
+  /// the handshake cannot read what comes after it, and some drop it.
   private mutating func transmitOne(into batch: inout TransmitBatch, maximum: Int, now: Instant) -> Bool {
-    if batch.append(maximum: maximum, { out in ice.pollTransmit(into: &out, now: now) }) { return true }
+    if gathering.isInUse {
+      if !hasEnded, gathering.pollTransmit(into: &batch, now: now) { return true }
+      if Self.transmitCheck(of: &ice, through: &plaintext, gathering, into: &batch, now: now) { return true }
+      if isRestarting,
+        Self.transmitCheck(of: &restarting!, through: &plaintext, gathering, into: &batch, now: now)
+      {
+        return true
+      }
+    } else {
+      if batch.append(maximum: maximum, { out in ice.pollTransmit(into: &out, now: now) }) { return true }
+      if isRestarting, batch.append(maximum: maximum, { out in restarting!.pollTransmit(into: &out, now: now) }) {
+        return true
+      }
+    }
+    if transmitPacket(into: &batch, maximum: maximum, now: now) { return true }
+    return hasEnded && releaseRelays(into: &batch, now: now)
+  }
+
+  private mutating func transmitPacket(into batch: inout TransmitBatch, maximum: Int, now: Instant) -> Bool {
     guard hasSession, let route = sendRoute else { return false }
-    if batch.append(maximum: maximum, { out in dtls!.pollTransmit(into: &out) ? route : nil }) { return true }
+    let relay = route.socket.isVirtual ? gathering.relay(route.socket) : nil
+    guard relay != nil || !route.socket.isVirtual else { return false }
+    let hasOwnMessage = Self.append(to: route, by: relay, into: &batch, maximum: maximum, now: now) { out in
+      dtls!.pollTransmit(into: &out)
+    }
+    if hasOwnMessage { return true }
     guard isSessionConnected else { return false }
-    let hasPacket = batch.append(maximum: maximum) { out in
-      Self.sealNext(of: &association, through: &plaintext, with: &dtls, into: &out, now: now) ? route : nil
+    let hasPacket = Self.append(to: route, by: relay, into: &batch, maximum: maximum, now: now) { out in
+      Self.sealNext(of: &association, through: &plaintext, with: &dtls, into: &out, now: now)
     }
     if hasPacket { return true }
     guard isClosing else { return false }
     dtls!.close()
-    return batch.append(maximum: maximum) { out in dtls!.pollTransmit(into: &out) ? route : nil }
+    return Self.append(to: route, by: relay, into: &batch, maximum: maximum, now: now) { out in
+      dtls!.pollTransmit(into: &out)
+    }
   }
 
   /// Where this side's packets go: after the end, where they went last.
   private var sendRoute: Route? {
     if let lastRoute { return lastRoute }
-    return ice.sendRoute
+    return activeRoute
   }
 
   private static func sealNext(

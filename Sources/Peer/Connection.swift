@@ -2,7 +2,8 @@
 //
 // In: datagrams, time, the application's calls. Out: `pollEvent` for the application, `pollTransmit` for the network,
 // and a deadline. A datagram's way up is in Connection+Inbound.swift, a message's way down in Connection+Outbound.swift,
-// the exchange of descriptions in Connection+Negotiation.swift.
+// the exchange of descriptions in Connection+Negotiation.swift, candidates in Connection+Candidates.swift, the change
+// from one ICE agent to the next in Connection+Restart.swift.
 //
 // The owner calls, after whatever it put in: `pollEvent` until nil, then `pollTransmit`. Because it does so once per
 // batch of datagrams, one SACK answers the batch.
@@ -25,8 +26,16 @@ package struct Connection: ~Copyable {
     /// Our INIT travels in our offers, so that a peer that takes it up spares both the handshake of SCTP (SNAP). What a
     /// peer offers is taken up in any case.
     package var offersInitiation = false
+    /// Relayed candidates do not tell the peer how the relay sees us.
+    package var hidesMappedAddresses = false
     package var ice = ICEConfiguration()
-    package var sctp = SCTPConfiguration()
+    /// ICE notices first when nobody is there any more: consent ends after 30 s. SCTP, which counts two errors each three
+    /// seconds then, must not give up before, or a restart would find nothing to go on with.
+    package var sctp: SCTPConfiguration = {
+      var sctp = SCTPConfiguration()
+      sctp.maximumRetransmits = 40
+      return sctp
+    }()
     package var channels = ChannelLimits()
     package init() {}
   }
@@ -37,6 +46,17 @@ package struct Connection: ~Copyable {
   package enum Event {
     case stateChanged(State)
     case selectedPairChanged(ICEPairSummary)
+    /// A local description with new ICE credentials was set: all of `localCandidates` is to be announced again, and
+    /// others may be looked for.
+    case gatheringRestarted
+    /// A server has given one more, to be announced.
+    case localCandidate(ICECandidate)
+    /// There will be no more of this generation.
+    case localCandidatesEnded
+    /// A server is of no use, or no longer; for people.
+    case serverFailed(String)
+    /// A TURN server wants us to ask another one, over another socket.
+    case relayRedirected(RelayRequest)
     case channelOpened(ChannelID)
     case incomingChannel(ChannelID, ChannelParameters)
     case channelClosing(ChannelID)
@@ -66,12 +86,29 @@ package struct Connection: ~Copyable {
   let identity: DTLSIdentity
   var negotiation: NegotiationState
   package internal(set) var ice: ICEAgent
+  /// The agent of an ICE restart, until it has a nominated pair.
+  var restarting: ICEAgent?
+  var isRestartWanted = false
+  package internal(set) var gathering: Gathering
+  /// No further server will be asked in this generation.
+  var areServersComplete = false
+  var hasReleasedRelays = false
+  /// The route that was in use before the last restart.
+  var formerRoute: Route?
+  /// The route whose path SCTP knows.
+  var currentRoute: Route?
+  /// Bytes that are put around each datagram of a socket, where there are any.
+  var overheads: [SocketID: Int] = [:]
+  /// Host names that stand for addresses which shall stay hidden.
+  var hiddenHosts: [SocketAddress: String] = [:]
   /// Exists once the descriptions have named the roles and the fingerprints.
   var dtls: DTLSSession?
   package internal(set) var association: SCTPAssociation
   package internal(set) var channels: ChannelTable
   package internal(set) var counters = Counters()
   package internal(set) var state = State.new
+  /// Nothing will happen any more. `failed` alone is not the end: when no route works, an ICE restart may find one.
+  package internal(set) var hasEnded = false
   /// Why the connection failed, for people.
   package internal(set) var failure: String?
   var events = Deque<Event>()
@@ -98,7 +135,12 @@ package struct Connection: ~Copyable {
       (configuration.maximumProbedDatagramSize - DTLSSession.recordOverhead) & ~3
     association = SCTPAssociation(configuration: sctpConfiguration, random: random.split())
     channels = ChannelTable(limits: configuration.channels)
-    negotiation = NegotiationState(sessionID: random.next() >> 2)
+    gathering = Gathering(
+      maximumDatagramSize: max(configuration.maximumDatagramSize, configuration.maximumProbedDatagramSize),
+      random: random.split())
+    negotiation = NegotiationState(
+      sessionID: random.next() >> 2,
+      generation: LocalGeneration(usernameFragment: ice.localCredentials.usernameFragment))
     self.random = random
   }
 
@@ -129,14 +171,9 @@ package struct Connection: ~Copyable {
 
   /// Carries what the layers have noticed to the layers above.
   mutating func advance(now: Instant) {
-    while let event = ice.pollEvent() {
-      switch event {
-      case .stateChanged(.failed): fail("no candidate pair works, or consent has expired")
-      case .stateChanged: break
-      case .selectedPairChanged(let pair): events.append(.selectedPairChanged(pair))
-      }
-    }
-    if !isSessionStarted, hasSession, ice.sendRoute != nil {
+    if gathering.isInUse || areServersComplete { takeGathered(now: now) }
+    takeAgentEvents(now: now)
+    if !isSessionStarted, hasSession, activeRoute != nil {
       isSessionStarted = true
       dtls!.start(now: now)
     }
@@ -162,12 +199,8 @@ package struct Connection: ~Copyable {
     }
   }
 
-  /// An IPv6 header is longer than an IPv4 one by this much, so that less fits the same link.
-  private static let longerHeader = 20
-
   private mutating func limitProbes() {
-    guard let route = ice.sendRoute, !route.remote.ip.isV4 else { return }
-    association.limitProbes(to: sctpConfiguration.maximumProbedPacketSize - Self.longerHeader)
+    if let route = activeRoute { association.limitProbes(to: largestPacket(on: route)) }
   }
 
   mutating func handle(_ event: SCTPAssociation.Event) {
@@ -183,27 +216,39 @@ package struct Connection: ~Copyable {
   }
 
   private mutating func fail(_ why: String) {
-    guard state != .failed, state != .closed else { return }
+    guard !hasEnded else { return }
     failure = why
     end(as: .failed)
   }
 
   /// Ends the layers; what they still have to say to the peer is transmitted on the last route.
   mutating func end(as last: State) {
-    guard state != .failed && state != .closed || last == .closed && state == .failed else { return }
-    if lastRoute == nil { lastRoute = ice.sendRoute }
+    guard !hasEnded || last == .closed else { return }
+    hasEnded = true
+    if lastRoute == nil { lastRoute = activeRoute }
     ice.close()
+    restarting = nil
     channels.associationClosed()
     setState(last)
   }
 
   private mutating func updateState() {
-    guard state != .failed, state != .closed else { return }
+    guard !hasEnded else { return }
+    let isUp = isSessionConnected
     switch ice.state {
-    case .new, .closed, .failed: break
+    case .new: break
     case .disconnected: setState(.disconnected)
-    case .checking, .connected, .completed: setState(isSessionConnected ? .connected : .connecting)
+    case .checking, .connected, .completed: setState(isUp ? .connected : .connecting)
+    case .failed, .closed:
+      switch restartState {
+      case .connected, .completed: setState(isUp ? .connected : .connecting)
+      case .checking where isRestartChecking, .disconnected: setState(.connecting)
+      default:
+        failure = "no candidate pair works, or consent has expired"
+        setState(.failed)
+      }
     }
+    if state == .connected { failure = nil }
   }
 
   private mutating func setState(_ new: State) {

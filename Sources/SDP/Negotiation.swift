@@ -8,6 +8,10 @@ package struct LocalDescription: Hashable, Sendable {
   package var sessionID: UInt64
   package var credentials: SDPCredentials
   package var fingerprints: [SDPFingerprint]
+  /// `a=ice-options`.
+  package var iceOptions: [String]
+  /// We only answer checks: `a=ice-lite`.
+  package var isLite: Bool
   /// Each beginning `candidate:`.
   package var candidates: [String]
   /// No more candidates will follow.
@@ -18,13 +22,16 @@ package struct LocalDescription: Hashable, Sendable {
   package var sctpInit: [UInt8]?
 
   package init(
-    sessionID: UInt64, credentials: SDPCredentials, fingerprints: [SDPFingerprint], candidates: [String] = [],
+    sessionID: UInt64, credentials: SDPCredentials, fingerprints: [SDPFingerprint],
+    iceOptions: [String] = ["ice2", "trickle"], isLite: Bool = false, candidates: [String] = [],
     hasAllCandidates: Bool = false, sctpPort: UInt16 = 5000, maximumMessageSize: Int = 262_144,
     sctpInit: [UInt8]? = nil
   ) {
     self.sessionID = sessionID
     self.credentials = credentials
     self.fingerprints = fingerprints
+    self.iceOptions = iceOptions
+    self.isLite = isLite
     self.candidates = candidates
     self.hasAllCandidates = hasAllCandidates
     self.sctpPort = sctpPort
@@ -59,8 +66,8 @@ package enum Negotiation {
       local, setup: .actpass)
     if index < sections.count { sections[index] = section } else { sections.append(section) }
     return SDPDocument(
-      origin: origin(local, following: previous), attributes: [SDPAttribute("group", "BUNDLE \(mid)")],
-      sections: sections)
+      origin: origin(local, following: previous),
+      attributes: sessionAttributes(local) + [SDPAttribute("group", "BUNDLE \(mid)")], sections: sections)
   }
 
   /// Reads the answer to our offer.
@@ -115,7 +122,7 @@ package enum Negotiation {
     var sections = offer.sections.map(\.rejected)
     let offered = offer.sections[remote.data.sectionIndex]
     sections[remote.data.sectionIndex] = try dataSection(like: offered, local, setup: remote.localRole.setup)
-    var attributes: [SDPAttribute] = []
+    var attributes = sessionAttributes(local)
     if let mid = offered.mid, offer.bundle(containing: mid) != nil {
       attributes.append(SDPAttribute("group", "BUNDLE \(mid)"))
     }
@@ -127,6 +134,11 @@ package enum Negotiation {
   private static func origin(_ local: LocalDescription, following previous: SDPDocument?) -> SDPOrigin {
     guard let origin = previous?.origin else { return SDPOrigin(sessionID: local.sessionID, version: 1) }
     return SDPOrigin(sessionID: origin.sessionID, version: origin.version &+ 1)
+  }
+
+  /// Only here may `a=ice-lite` stand (RFC 8839 §5.3).
+  private static func sessionAttributes(_ local: LocalDescription) -> [SDPAttribute] {
+    local.isLite ? [SDPAttribute("ice-lite")] : []
   }
 
   /// Our data section, in the transport, syntax and name of `model`.
@@ -141,7 +153,9 @@ package enum Negotiation {
     if local.hasAllCandidates { attributes.append(SDPAttribute("end-of-candidates")) }
     attributes.append(SDPAttribute("ice-ufrag", local.credentials.usernameFragment))
     attributes.append(SDPAttribute("ice-pwd", local.credentials.password))
-    attributes.append(SDPAttribute("ice-options", "ice2 trickle"))
+    if !local.iceOptions.isEmpty {
+      attributes.append(SDPAttribute("ice-options", local.iceOptions.joined(separator: " ")))
+    }
     for fingerprint in local.fingerprints {
       attributes.append(SDPAttribute("fingerprint", fingerprint.description))
     }

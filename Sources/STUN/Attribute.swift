@@ -1,4 +1,5 @@
-// Attribute.swift — STUN attributes, read by borrowing from the datagram (RFC 8489 §14, RFC 8445 §16.1).
+// Attribute.swift — STUN attributes, read by borrowing from the datagram (RFC 8489 §14, RFC 8445 §16.1,
+// RFC 8656 §18).
 //
 // Each is a 16-bit type, a 16-bit length and a value padded to four bytes:
 // +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
@@ -9,32 +10,6 @@
 
 package import Wire
 
-package struct STUNAttributeType: Hashable, Sendable {
-  package let rawValue: UInt16
-  package init(rawValue: UInt16) { self.rawValue = rawValue }
-
-  /// Types below 0x8000 must be understood, or the message is refused (RFC 8489 §14).
-  package var isComprehensionRequired: Bool { rawValue < 0x8000 }
-
-  package static let mappedAddress = Self(rawValue: 0x0001)
-  package static let username = Self(rawValue: 0x0006)
-  package static let messageIntegrity = Self(rawValue: 0x0008)
-  package static let errorCode = Self(rawValue: 0x0009)
-  package static let unknownAttributes = Self(rawValue: 0x000a)
-  package static let realm = Self(rawValue: 0x0014)
-  package static let nonce = Self(rawValue: 0x0015)
-  package static let messageIntegritySHA256 = Self(rawValue: 0x001c)
-  package static let passwordAlgorithm = Self(rawValue: 0x001d)
-  package static let userHash = Self(rawValue: 0x001e)
-  package static let xorMappedAddress = Self(rawValue: 0x0020)
-  package static let priority = Self(rawValue: 0x0024)
-  package static let useCandidate = Self(rawValue: 0x0025)
-  package static let software = Self(rawValue: 0x8022)
-  package static let fingerprint = Self(rawValue: 0x8028)
-  package static let iceControlled = Self(rawValue: 0x8029)
-  package static let iceControlling = Self(rawValue: 0x802a)
-}
-
 /// One attribute, borrowed from the datagram it came in.
 package enum STUNAttribute: ~Escapable {
   case mappedAddress(SocketAddress)
@@ -44,15 +19,39 @@ package enum STUNAttribute: ~Escapable {
   case nonce(RawSpan)
   case userHash(RawSpan)
   case passwordAlgorithm(UInt16)
+  /// Pairs of number and parameters, in the server's order of preference; see `STUNPasswordAlgorithm.first(in:)`.
+  case passwordAlgorithms(RawSpan)
   case software(RawSpan)
   /// The number 300…699 and the reason text.
   case errorCode(UInt16, reason: RawSpan)
   /// The 16-bit types that the other side did not understand, as they lie in the datagram.
   case unknownAttributes(RawSpan)
+  case alternateServer(SocketAddress)
+  case alternateDomain(RawSpan)
+  // TURN
+  case channelNumber(UInt16)
+  /// In seconds.
+  case lifetime(UInt32)
+  case xorPeerAddress(SocketAddress)
+  case data(RawSpan)
+  case xorRelayedAddress(SocketAddress)
+  case requestedAddressFamily(STUNAddressFamily)
+  case additionalAddressFamily(STUNAddressFamily)
+  /// Why there is no address of this family beside the other.
+  case addressErrorCode(STUNAddressFamily, UInt16, reason: RawSpan)
+  case evenPort(reservesNext: Bool)
+  /// A protocol number of IP: 17 for UDP.
+  case requestedTransport(UInt8)
+  case dontFragment
+  case reservationToken(UInt64)
+  case icmp(type: UInt8, code: UInt8, data: UInt32)
+  // ICE
   case priority(UInt32)
   case useCandidate
   case iceControlled(tieBreaker: UInt64)
   case iceControlling(tieBreaker: UInt64)
+  /// Which nomination this is; a larger one takes the place of a smaller.
+  case nomination(UInt32)
   case messageIntegrity(RawSpan)
   case messageIntegritySHA256(RawSpan)
   case fingerprint(UInt32)
@@ -84,16 +83,20 @@ package enum STUNAttribute: ~Escapable {
     case .passwordAlgorithm:
       self = .passwordAlgorithm(try reader.readUInt16())
       guard Int(try reader.readUInt16()) <= reader.remaining else { throw .badLength }
+    case .passwordAlgorithms:
+      try STUNPasswordAlgorithm.check(list: value)
+      self = .passwordAlgorithms(value)
     case .errorCode:
       _ = try reader.readUInt16()
-      let hundreds = try reader.readUInt8() & 7
-      let rest = try reader.readUInt8()
-      guard (3...6).contains(hundreds), rest < 100 else { throw .badValue }
-      guard reader.remaining <= STUNLimits.text else { throw .badLength }
-      self = .errorCode(UInt16(hundreds) * 100 + UInt16(rest), reason: reader.readRemaining())
+      let code = try Self.readErrorCode(&reader)
+      self = .errorCode(code, reason: reader.readRemaining())
     case .unknownAttributes:
       guard length & 1 == 0 else { throw .badLength }
       self = .unknownAttributes(value)
+    case .alternateServer: self = .alternateServer(try Self.readAddress(value, mask: nil))
+    case .alternateDomain:
+      guard length <= STUNLimits.domain else { throw .badLength }
+      self = .alternateDomain(value)
     case .priority:
       guard length == 4 else { throw .badLength }
       self = .priority(try reader.readUInt32())
@@ -106,6 +109,9 @@ package enum STUNAttribute: ~Escapable {
     case .iceControlling:
       guard length == 8 else { throw .badLength }
       self = .iceControlling(tieBreaker: try reader.readUInt64())
+    case .nomination, .earlierNomination:
+      guard length == 4 else { throw .badLength }
+      self = .nomination(try reader.readUInt32())
     case .messageIntegrity:
       guard length == 20 else { throw .badLength }
       self = .messageIntegrity(value)
@@ -116,8 +122,70 @@ package enum STUNAttribute: ~Escapable {
     case .fingerprint:
       guard length == 4 else { throw .badLength }
       self = .fingerprint(try reader.readUInt32())
+    default: try self.init(relay: type, value: value, id: id)
+    }
+  }
+
+  /// The attributes of TURN (RFC 8656 §18).
+  @_lifetime(copy value)
+  private init(relay type: STUNAttributeType, value: RawSpan, id: TransactionID) throws(Malformed) {
+    let length = value.byteCount
+    var reader = ByteReader(value)
+    switch type {
+    case .channelNumber:
+      guard length == 4 else { throw .badLength }
+      self = .channelNumber(try reader.readUInt16())
+    case .lifetime:
+      guard length == 4 else { throw .badLength }
+      self = .lifetime(try reader.readUInt32())
+    case .xorPeerAddress: self = .xorPeerAddress(try Self.readAddress(value, mask: id))
+    case .data: self = .data(value)
+    case .xorRelayedAddress: self = .xorRelayedAddress(try Self.readAddress(value, mask: id))
+    case .requestedAddressFamily:
+      guard length == 4 else { throw .badLength }
+      self = .requestedAddressFamily(try Self.readFamily(&reader))
+    case .additionalAddressFamily:
+      guard length == 4 else { throw .badLength }
+      self = .additionalAddressFamily(try Self.readFamily(&reader))
+    case .addressErrorCode:
+      let family = try Self.readFamily(&reader)
+      _ = try reader.readUInt8()
+      let code = try Self.readErrorCode(&reader)
+      self = .addressErrorCode(family, code, reason: reader.readRemaining())
+    case .evenPort:
+      guard length == 1 else { throw .badLength }
+      self = .evenPort(reservesNext: try reader.readUInt8() & 0x80 != 0)
+    case .requestedTransport:
+      guard length == 4 else { throw .badLength }
+      self = .requestedTransport(try reader.readUInt8())
+    case .dontFragment:
+      guard length == 0 else { throw .badLength }
+      self = .dontFragment
+    case .reservationToken:
+      guard length == 8 else { throw .badLength }
+      self = .reservationToken(try reader.readUInt64())
+    case .icmp:
+      guard length == 8 else { throw .badLength }
+      _ = try reader.readUInt16()
+      self = .icmp(type: try reader.readUInt8(), code: try reader.readUInt8(), data: try reader.readUInt32())
     default: self = .unknown(type)
     }
+  }
+
+  /// `class | number`, after what precedes it, and then the reason (§14.8).
+  @_lifetime(reader: copy reader)
+  private static func readErrorCode(_ reader: inout ByteReader) throws(Malformed) -> UInt16 {
+    let hundreds = try reader.readUInt8() & 7
+    let rest = try reader.readUInt8()
+    guard (3...6).contains(hundreds), rest < 100 else { throw .badValue }
+    guard reader.remaining <= STUNLimits.text else { throw .badLength }
+    return UInt16(hundreds) * 100 + UInt16(rest)
+  }
+
+  @_lifetime(reader: copy reader)
+  private static func readFamily(_ reader: inout ByteReader) throws(Malformed) -> STUNAddressFamily {
+    guard let family = STUNAddressFamily(rawValue: try reader.readUInt8()) else { throw .badValue }
+    return family
   }
 
   /// `0 | family | port | address`; XORed with the cookie and the transaction id when `mask` is given (§14.1, §14.2).
@@ -146,15 +214,6 @@ enum STUNAddressMask {
   static func high(_ id: TransactionID) -> UInt64 { UInt64(STUNHeader.magicCookie) << 32 | UInt64(id.high) }
 }
 
-package enum STUNLimits {
-  /// USERNAME, in bytes (RFC 8489 §14.3).
-  package static let username = 508
-  /// REALM, NONCE, SOFTWARE and the reason of an error, in bytes: 128 characters (RFC 8489 §14.8–14.14).
-  package static let text = 763
-  /// All attributes together: the largest multiple of four that the 16-bit length holds.
-  package static let body = 65_532
-}
-
 /// Walks the attributes of a message without allocating.
 ///
 /// What follows MESSAGE-INTEGRITY is not covered by it, so the walk ends there but for MESSAGE-INTEGRITY-SHA256 and
@@ -173,6 +232,8 @@ package struct STUNAttributes: ~Escapable {
 
   /// Where the next attribute starts, counted from the first.
   var offset: Int { reader.offset }
+  /// Where the value of the attribute that was read last starts in the message.
+  package private(set) var valueOffset = STUNHeader.byteCount
 
   /// The next attribute that counts; nil when none is left.
   @_lifetime(copy self)
@@ -180,6 +241,7 @@ package struct STUNAttributes: ~Escapable {
     while !reader.isAtEnd {
       let type = STUNAttributeType(rawValue: try reader.readUInt16())
       let length = Int(try reader.readUInt16())
+      valueOffset = STUNHeader.byteCount + reader.offset
       let value = try reader.readBytes(length)
       reader.skipPadding(after: length)
       guard counts(type) else { continue }

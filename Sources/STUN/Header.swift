@@ -28,6 +28,13 @@ package struct STUNMethod: Hashable, Sendable {
   private init(known: UInt16) { rawValue = known }
 
   package static let binding = STUNMethod(known: 0x001)
+  // RFC 8656 §17
+  package static let allocate = STUNMethod(known: 0x003)
+  package static let refresh = STUNMethod(known: 0x004)
+  package static let send = STUNMethod(known: 0x006)
+  package static let data = STUNMethod(known: 0x007)
+  package static let createPermission = STUNMethod(known: 0x008)
+  package static let channelBind = STUNMethod(known: 0x009)
 }
 
 /// The 96 bits that tie a response to its request (RFC 8489 §5). Unpredictable, or anybody could answer.

@@ -59,6 +59,7 @@ package struct STUNMessage: ~Escapable {
   }
 
   package var hasIntegrity: Bool { integrityOffset != nil }
+  package var hasIntegritySHA256: Bool { integritySHA256Offset != nil }
 
   /// Whether MESSAGE-INTEGRITY is there and was made with `key`: the password itself for short-term credentials.
   package func verifiesIntegrity(key: [UInt8]) -> Bool {

@@ -56,6 +56,12 @@ package struct STUNWriter {
   }
 
   @_lifetime(out: copy out)
+  package func nomination(_ value: UInt32, into out: inout OutputRawSpan) throws(STUNEncodingError) {
+    try begin(.nomination, length: 4, into: &out)
+    out.writeUInt32(value)
+  }
+
+  @_lifetime(out: copy out)
   package func iceControlling(
     tieBreaker: UInt64, into out: inout OutputRawSpan
   ) throws(STUNEncodingError) {
@@ -75,15 +81,37 @@ package struct STUNWriter {
   package func xorMappedAddress(
     _ address: SocketAddress, into out: inout OutputRawSpan
   ) throws(STUNEncodingError) {
-    try begin(.xorMappedAddress, length: address.ip.isV4 ? 8 : 20, into: &out)
+    try xorAddress(.xorMappedAddress, address, into: &out)
+  }
+
+  /// An address that is masked with the cookie and the transaction id (§14.2).
+  @_lifetime(out: copy out)
+  package func xorAddress(
+    _ type: STUNAttributeType, _ address: SocketAddress, into out: inout OutputRawSpan
+  ) throws(STUNEncodingError) {
+    try begin(type, length: address.ip.isV4 ? 8 : 20, into: &out)
+    writeAddress(address, mask: header.id, into: &out)
+  }
+
+  /// An address as it is: MAPPED-ADDRESS, ALTERNATE-SERVER (§14.1, §14.15).
+  @_lifetime(out: copy out)
+  package func plainAddress(
+    _ type: STUNAttributeType, _ address: SocketAddress, into out: inout OutputRawSpan
+  ) throws(STUNEncodingError) {
+    try begin(type, length: address.ip.isV4 ? 8 : 20, into: &out)
+    writeAddress(address, mask: nil, into: &out)
+  }
+
+  @_lifetime(out: copy out)
+  private func writeAddress(_ address: SocketAddress, mask: TransactionID?, into out: inout OutputRawSpan) {
     out.writeUInt8(0)
-    out.writeUInt8(address.ip.isV4 ? 1 : 2)
-    out.writeUInt16(address.port ^ STUNAddressMask.port)
+    out.writeUInt8(STUNAddressFamily(address.ip).rawValue)
+    out.writeUInt16(address.port ^ (mask == nil ? 0 : STUNAddressMask.port))
     switch address.ip {
-    case .v4(let bits): out.writeUInt32(bits ^ STUNHeader.magicCookie)
+    case .v4(let bits): out.writeUInt32(bits ^ (mask == nil ? 0 : STUNHeader.magicCookie))
     case .v6(let high, let low, _):
-      out.writeUInt64(high ^ STUNAddressMask.high(header.id))
-      out.writeUInt64(low ^ header.id.low)
+      out.writeUInt64(high ^ (mask.map(STUNAddressMask.high) ?? 0))
+      out.writeUInt64(low ^ (mask?.low ?? 0))
     }
   }
 
@@ -112,6 +140,43 @@ package struct STUNWriter {
     out.writePadding(after: types.count * 2)
   }
 
+  /// An attribute of four bytes, such as LIFETIME.
+  @_lifetime(out: copy out)
+  package func word(
+    _ type: STUNAttributeType, _ value: UInt32, into out: inout OutputRawSpan
+  ) throws(STUNEncodingError) {
+    try begin(type, length: 4, into: &out)
+    out.writeUInt32(value)
+  }
+
+  /// The number of an algorithm and no parameters: none of those there are has any (§14.12, §18.5).
+  @_lifetime(out: copy out)
+  package func passwordAlgorithm(
+    _ algorithm: STUNPasswordAlgorithm, into out: inout OutputRawSpan
+  ) throws(STUNEncodingError) {
+    try word(.passwordAlgorithm, UInt32(algorithm.rawValue) << 16, into: &out)
+  }
+
+  /// CHANNEL-NUMBER (RFC 8656 §18.1).
+  @_lifetime(out: copy out)
+  package func channelNumber(_ number: UInt16, into out: inout OutputRawSpan) throws(STUNEncodingError) {
+    try word(.channelNumber, UInt32(number) << 16, into: &out)
+  }
+
+  /// REQUESTED-TRANSPORT for UDP (RFC 8656 §18.7).
+  @_lifetime(out: copy out)
+  package func requestedTransportUDP(into out: inout OutputRawSpan) throws(STUNEncodingError) {
+    try word(.requestedTransport, 17 << 24, into: &out)
+  }
+
+  /// REQUESTED-ADDRESS-FAMILY or ADDITIONAL-ADDRESS-FAMILY (RFC 8656 §18.6, §18.11).
+  @_lifetime(out: copy out)
+  package func addressFamily(
+    _ type: STUNAttributeType, _ family: STUNAddressFamily, into out: inout OutputRawSpan
+  ) throws(STUNEncodingError) {
+    try word(type, UInt32(family.rawValue) << 24, into: &out)
+  }
+
   /// Any attribute, from its bytes.
   @_lifetime(out: copy out)
   package func attribute(
@@ -130,6 +195,14 @@ package struct STUNWriter {
     let covered = out.byteCount
     try begin(.messageIntegrity, length: 20, into: &out)
     out.writeBytes(HMAC.sha1(key: key, out.bytes.extracting(start..<covered)))
+  }
+
+  /// Adds MESSAGE-INTEGRITY-SHA256 over everything written so far (§14.6).
+  @_lifetime(out: copy out)
+  package func messageIntegritySHA256(key: [UInt8], into out: inout OutputRawSpan) throws(STUNEncodingError) {
+    let covered = out.byteCount
+    try begin(.messageIntegritySHA256, length: 32, into: &out)
+    out.writeBytes(HMAC.sha256(key: key, out.bytes.extracting(start..<covered)))
   }
 
   /// Adds FINGERPRINT; nothing may follow (§14.7).

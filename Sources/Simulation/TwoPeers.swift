@@ -19,6 +19,10 @@ package struct TwoPeers: ~Copyable {
   /// Whether the applications read at once, so that the window never closes.
   package var readsAtOnce = true
   private var batch = TransmitBatch(capacity: 64 << 10)
+  /// The address behind each side's sockets.
+  package private(set) var sockets: [Side: [SocketID: SocketAddress]] = [.offerer: [:], .answerer: [:]]
+  /// Addresses that nothing leaves or reaches any more.
+  package var unplugged: Set<SocketAddress> = []
   /// Called whenever the clock has moved, so that a test can move OpenSSL's clock along.
   private let clockMoved: (Instant) -> Void
 
@@ -49,10 +53,62 @@ package struct TwoPeers: ~Copyable {
     let answer = try answerer.createAnswer()
     try answerer.setLocalDescription(.answer, answer, now: now)
     try offerer.setRemoteDescription(.answer, answer, now: now)
-    let fromOfferer = offerer.addLocalCandidate(Self.offererAddress, socket: Self.socket, now: now)
-    let fromAnswerer = answerer.addLocalCandidate(Self.answererAddress, socket: Self.socket, now: now)
-    try answerer.addRemoteCandidate(fromOfferer.sdpText, now: now)
-    try offerer.addRemoteCandidate(fromAnswerer.sdpText, now: now)
+    try addSocket(Self.socket, Self.offererAddress, to: .offerer)
+    try addSocket(Self.socket, Self.answererAddress, to: .answerer)
+  }
+
+  /// Gives a side another socket, and the other side its candidate.
+  package mutating func addSocket(
+    _ socket: SocketID, _ address: SocketAddress, to side: Side
+  ) throws(NegotiationError) {
+    sockets[side]?[socket] = address
+    switch side {
+    case .offerer:
+      let candidate = offerer.addLocalCandidate(address, socket: socket, now: now)
+      try answerer.addRemoteCandidate(candidate.sdpText, now: now)
+    case .answerer:
+      let candidate = answerer.addLocalCandidate(address, socket: socket, now: now)
+      try offerer.addRemoteCandidate(candidate.sdpText, now: now)
+    }
+  }
+
+  /// Takes a socket away, as when an interface vanishes.
+  package mutating func removeSocket(_ socket: SocketID, of side: Side) {
+    guard let address = sockets[side]?.removeValue(forKey: socket) else { return }
+    unplugged.insert(address)
+    switch side {
+    case .offerer: offerer.removeLocalCandidates(socket: socket, now: now)
+    case .answerer: answerer.removeLocalCandidates(socket: socket, now: now)
+    }
+  }
+
+  /// Exchanges another offer, of this side, and its answer.
+  package mutating func renegotiate(by side: Side) throws(NegotiationError) {
+    switch side {
+    case .offerer:
+      let offer = try offerer.createOffer()
+      try offerer.setLocalDescription(.offer, offer, now: now)
+      try answerer.setRemoteDescription(.offer, offer, now: now)
+      let answer = try answerer.createAnswer()
+      try answerer.setLocalDescription(.answer, answer, now: now)
+      try offerer.setRemoteDescription(.answer, answer, now: now)
+    case .answerer:
+      let offer = try answerer.createOffer()
+      try answerer.setLocalDescription(.offer, offer, now: now)
+      try offerer.setRemoteDescription(.offer, offer, now: now)
+      let answer = try offerer.createAnswer()
+      try offerer.setLocalDescription(.answer, answer, now: now)
+      try answerer.setRemoteDescription(.answer, answer, now: now)
+    }
+  }
+
+  /// An ICE restart, asked for by this side.
+  package mutating func restartICE(by side: Side) throws(NegotiationError) {
+    switch side {
+    case .offerer: offerer.restartICE()
+    case .answerer: answerer.restartICE()
+    }
+    try renegotiate(by: side)
   }
 
   /// Lets everything that is due happen, then moves the clock to the next thing pending.
@@ -65,11 +121,10 @@ package struct TwoPeers: ~Copyable {
     now = max(now, deadline)
     clockMoved(now)
     while let datagram = network.receive(now: now) {
-      let route = Route(socket: Self.socket, remote: datagram.from)
-      if datagram.to == Self.answererAddress {
-        answerer.handle(datagram.bytes.rawSpan, route: route, now: now)
-      } else if datagram.to == Self.offererAddress {
-        offerer.handle(datagram.bytes.rawSpan, route: route, now: now)
+      if let socket = socket(of: .answerer, at: datagram.to) {
+        answerer.handle(datagram.bytes.rawSpan, route: Route(socket: socket, remote: datagram.from), now: now)
+      } else if let socket = socket(of: .offerer, at: datagram.to) {
+        offerer.handle(datagram.bytes.rawSpan, route: Route(socket: socket, remote: datagram.from), now: now)
       }
     }
     if let due = offerer.deadline, due <= now { offerer.handleTimeout(now: now) }
@@ -91,21 +146,27 @@ package struct TwoPeers: ~Copyable {
     return true
   }
 
+  private func socket(of side: Side, at address: SocketAddress) -> SocketID? {
+    guard !unplugged.contains(address) else { return nil }
+    return sockets[side]?.first { $0.value == address }?.key
+  }
+
   private mutating func drain(_ side: Side, _ handle: (Side, Connection.Event) -> Void) {
     switch side {
     case .offerer:
       Self.drain(
-        &offerer, side: side, address: Self.offererAddress, network: &network, batch: &batch, now: now,
-        readsAtOnce: readsAtOnce, handle)
+        &offerer, side: side, sockets: sockets[side] ?? [:], unplugged: unplugged, network: &network, batch: &batch,
+        now: now, readsAtOnce: readsAtOnce, handle)
     case .answerer:
       Self.drain(
-        &answerer, side: side, address: Self.answererAddress, network: &network, batch: &batch, now: now,
-        readsAtOnce: readsAtOnce, handle)
+        &answerer, side: side, sockets: sockets[side] ?? [:], unplugged: unplugged, network: &network, batch: &batch,
+        now: now, readsAtOnce: readsAtOnce, handle)
     }
   }
 
   private static func drain(
-    _ peer: inout Connection, side: Side, address: SocketAddress, network: inout VirtualNetwork,
+    _ peer: inout Connection, side: Side, sockets: [SocketID: SocketAddress], unplugged: Set<SocketAddress>,
+    network: inout VirtualNetwork,
     batch: inout TransmitBatch, now: Instant, readsAtOnce: Bool, _ handle: (Side, Connection.Event) -> Void
   ) {
     while let event = peer.pollEvent(now: now) {
@@ -118,6 +179,7 @@ package struct TwoPeers: ~Copyable {
     while hasMore {
       hasMore = peer.pollTransmit(into: &batch, now: now)
       for datagram in batch.datagrams {
+        guard let address = sockets[datagram.route.socket], !unplugged.contains(address) else { continue }
         let bytes = batch.bytes(of: datagram.range).copyBytes()
         network.send(.init(from: address, to: datagram.route.remote, bytes: bytes), now: now)
       }

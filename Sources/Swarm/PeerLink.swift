@@ -13,6 +13,8 @@ package final class PeerLink {
     case dial
     case accept(JSONValue)
     case answer(JSONValue)
+    case renegotiate
+    case reoffer(JSONValue)
     case candidate(ICECandidateInit)
   }
 
@@ -31,6 +33,8 @@ package final class PeerLink {
   var marker: SwarmMarker
   var isExtended = false
   var isRemoteSet = false
+  /// A later offer of ours waits for its answer.
+  var isReoffering = false
   /// Candidates that came before the remote description.
   var candidates: [ICECandidateInit] = []
   var main: DataChannel?

@@ -39,6 +39,7 @@ extension SwarmPeer {
     Task { await negotiate(link) }
     Task { await followStates(of: link) }
     Task { await followChannels(of: link) }
+    Task { await followNegotiation(of: link) }
     return link
   }
 
@@ -48,6 +49,7 @@ extension SwarmPeer {
     guard peer != id, links.count < SwarmLimits.maximumPeers || links[peer] != nil else { return }
     let marker = SwarmMarker(payload)
     if let link = links[peer] {
+      if let marker, marker == link.marker, link.isRemoteSet { return link.enqueue(.reoffer(payload)) }
       // Both dialled. Between our own kind the one with the smaller id gives way; a page of the references answers our
       // offer whatever it has sent itself (WIRE §6.3).
       let isGlare = link.isOfferer && !link.isRemoteSet
@@ -74,7 +76,7 @@ extension SwarmPeer {
   }
 
   /// Whether this is the link to its peer, rather than one that has been given up.
-  private func isCurrent(_ link: PeerLink) -> Bool { links[link.peer] === link }
+  func isCurrent(_ link: PeerLink) -> Bool { links[link.peer] === link }
 
   /// In the order of UTF-8, on both sides the same.
   static func isPolite(_ id: PeerID, toward peer: PeerID) -> Bool { id.utf8.lexicographicallyPrecedes(peer.utf8) }
@@ -87,7 +89,9 @@ extension SwarmPeer {
         switch job {
         case .dial: try await dial(link)
         case .accept(let offer): try await accept(offer, link)
-        case .answer(let answer): try await take(answer, link)
+        case .answer(let answer): if try await !takeAnew(answer, link) { try await take(answer, link) }
+        case .renegotiate: try await offerAnew(link)
+        case .reoffer(let offer): try await acceptAnew(offer, link)
         case .candidate(let candidate): await add(candidate, link)
         }
       } catch {

@@ -14,7 +14,14 @@ struct ConnectCommand: AsyncParsableCommand {
       Each line is a JSON object. Descriptions and candidates, in both directions:
         {"type":"offer","sdp":…}  {"type":"answer","sdp":…}  {"candidate":…,"sdpMid":…,"sdpMLineIndex":…}
       Out: {"event":"open","label":…}  {"event":"message","text":…}  {"event":"message","base64":…}  {"event":"closed"}
-      In: {"send":"text"}  {"sendBase64":…}  {"close":true}. The end of the input closes as well.
+        {"event":"pair","local":KIND,"remote":KIND,"localAddress":…,"remoteAddress":…,"protocol":…,"milliseconds":N} for the \
+      candidate pair in use, each time that it is another one; KIND is host, srflx, prflx or relay. The time counts from \
+      when both descriptions were known, there and in "open".
+      In: {"send":"text"}  {"sendBase64":…}  {"sendBytes":n}  {"close":true}. The end of the input closes as well.
+        {"restart":true}: another search for the way (ICE restart), with another offer, as when this machine's addresses \
+      change.
+      After {"sendBytes":n} comes {"event":"sent","bytes":n,"sha256":…}. With --digest, binary messages are not printed:
+      {"event":"progress","bytes":n} comes now and then, and {"event":"digest","bytes":n,"sha256":…} at a text message.
       """)
 
   @Flag(help: "Make the offer.") var offer = false
@@ -29,6 +36,8 @@ struct ConnectCommand: AsyncParsableCommand {
   @Flag(
     help: "Begin SCTP in the offer (a=sctp-init); a peer's offer of that is taken up in any case.")
   var sctpInit = false
+  @Flag(help: "Count and hash binary messages instead of printing them; text ends the sum.") var digest = false
+  @OptionGroup(title: "The way to the peer") var ice: ICEOptions
 
   func validate() throws {
     guard offer != answer else { throw ValidationError("give either --offer or --answer") }
@@ -42,7 +51,9 @@ struct ConnectCommand: AsyncParsableCommand {
     var configuration = PeerConnectionConfiguration()
     configuration.loopback = .included
     configuration.offersSCTPInitiation = sctpInit
-    let session = ConnectSession(connection: try PeerConnection(configuration: configuration), echo: echo)
+    ice.apply(to: &configuration)
+    let connection = try PeerConnection(configuration: configuration)
+    let session = ConnectSession(connection: connection, echo: echo, digest: digest)
     let channel = DataChannelConfiguration(
       isOrdered: !unordered, maxRetransmits: maxRetransmits, maxPacketLifeTime: maxPacketLifeTime)
     try await session.run(offering: offer ? label : nil, channel)
@@ -64,12 +75,28 @@ struct ConnectLine: Codable {
   var reason: String?
   var send: String?
   var sendBase64: String?
+  var sendBytes: Int?
   var close: Bool?
+  var local: String?
+  var remote: String?
+  var localAddress: String?
+  var remoteAddress: String?
+  var `protocol`: String?
+  var milliseconds: Int?
+  var restart: Bool?
 }
 
 private struct ConnectSession {
   let connection: PeerConnection
   let echo: Bool
+  let digest: Bool
+  private let stopwatch = Stopwatch()
+
+  init(connection: PeerConnection, echo: Bool, digest: Bool) {
+    self.connection = connection
+    self.echo = echo
+    self.digest = digest
+  }
 
   func run(offering label: String?, _ configuration: DataChannelConfiguration) async throws {
     if let label {
@@ -86,6 +113,8 @@ private struct ConnectSession {
   /// Runs until the input ends, the channel closes or the connection fails, whichever is first.
   private func serve(first: DataChannel?) async throws {
     let current = CurrentChannel()
+    // How many bytes to send: beside the input, which brings candidates meanwhile.
+    let (transfers, requestTransfer) = AsyncStream.makeStream(of: Int.self)
     try await withThrowingTaskGroup(of: Bool.self) { group in
       // The candidates follow the description: they exist once it is set.
       group.addTask {
@@ -95,6 +124,15 @@ private struct ConnectSession {
               candidate: candidate.candidate, sdpMid: candidate.sdpMid, sdpMLineIndex: candidate.sdpMLineIndex,
               usernameFragment: candidate.usernameFragment))
         }
+        return false
+      }
+      group.addTask {
+        for await pair in connection.selectedPairs { stopwatch.report(pair) }
+        return false
+      }
+      group.addTask {
+        // Of what is due after a restart; the first negotiation is made by `run` or by the peer.
+        for await _ in connection.negotiationNeeded { try await offerAnew() }
         return false
       }
       group.addTask {
@@ -118,7 +156,11 @@ private struct ConnectSession {
         return true
       }
       group.addTask {
-        try await readInput(current: current)
+        try await readInput(current: current, requestTransfer: requestTransfer)
+      }
+      group.addTask {
+        for await total in transfers { try await send(total, current: current) }
+        return false
       }
       while let isOver = try await group.next() {
         if isOver { break }
@@ -128,11 +170,29 @@ private struct ConnectSession {
     await connection.close()
   }
 
+  private func offerAnew() async throws {
+    do {
+      let offer = try await connection.createOffer()
+      // Setting it brings candidates, which must not be read before the offer that they belong to.
+      JSONLines.write(ConnectLine(type: .offer, sdp: offer.sdp))
+      try await connection.setLocalDescription(offer)
+    } catch {
+      // The peer's own offer came first: its answer restarts both.
+      JSONLines.write(ConnectLine(event: "error", reason: "\(error)"))
+    }
+  }
+
   private func use(_ channel: DataChannel, current: CurrentChannel) async throws {
     try await channel.waitUntilOpen()
-    JSONLines.write(ConnectLine(event: "open", label: channel.label))
+    if let pair = await connection.selectedCandidatePair { stopwatch.report(pair) }
+    JSONLines.write(ConnectLine(event: "open", label: channel.label, milliseconds: stopwatch.elapsed))
     current.set(channel)
+    var sum = TransferDigest()
     for await message in channel.messages {
+      if digest {
+        sum.add(message)
+        continue
+      }
       if echo {
         try await channel.send(message)
         continue
@@ -146,10 +206,20 @@ private struct ConnectSession {
     JSONLines.write(ConnectLine(event: "closed"))
   }
 
+  private func send(_ total: Int, current: CurrentChannel) async throws {
+    do {
+      try await ConnectTransfer.send(total, on: current.waitForChannel())
+    } catch let error as SendError {
+      JSONLines.write(ConnectLine(event: "error", reason: "\(error)"))
+    }
+  }
+
   /// Carries out the lines of the input; at its end flushes and closes.
   ///
   /// - Returns: whether the session is over with the input.
-  private func readInput(current: CurrentChannel) async throws -> Bool {
+  private func readInput(
+    current: CurrentChannel, requestTransfer: AsyncStream<Int>.Continuation
+  ) async throws -> Bool {
     let decoder = JSONDecoder()
     for await line in StandardInputLines() {
       if line.allSatisfy(\.isWhitespace) { continue }
@@ -161,7 +231,11 @@ private struct ConnectSession {
         continue
       }
       do {
-        if try await apply(parsed, current: current) { break }
+        if let total = parsed.sendBytes, total > 0 {
+          requestTransfer.yield(total)
+        } else if try await apply(parsed, current: current) {
+          break
+        }
       } catch let error as PeerConnectionError {
         JSONLines.write(ConnectLine(event: "error", reason: "\(error)"))
       } catch let error as SendError {
@@ -180,9 +254,11 @@ private struct ConnectSession {
       try await connection.setRemoteDescription(SessionDescription(type: type, sdp: sdp))
       if type == .offer {
         let answer = try await connection.createAnswer()
-        try await connection.setLocalDescription(answer)
+        // Setting it brings candidates, which must not be read before the answer that they belong to.
         JSONLines.write(ConnectLine(type: .answer, sdp: answer.sdp))
+        try await connection.setLocalDescription(answer)
       }
+      stopwatch.start()
     } else if let candidate = line.candidate {
       try await connection.addICECandidate(
         ICECandidateInit(
@@ -196,10 +272,12 @@ private struct ConnectSession {
         return false
       }
       try await current.waitForChannel().send([UInt8](data))
+    } else if line.restart == true {
+      await connection.restartICE()
     } else if line.close == true {
       return true
     } else {
-      JSONLines.write(ConnectLine(event: "error", reason: "a line without type, candidate, send, sendBase64 or close"))
+      JSONLines.write(ConnectLine(event: "error", reason: "a line with nothing that connect knows"))
     }
     return false
   }
@@ -222,5 +300,37 @@ private final class CurrentChannel: Sendable {
     if let channel = ifOpen { return channel }
     for await channel in stream { return channel }
     throw CancellationError()
+  }
+}
+
+/// The time since both descriptions were known, and the pairs that were told already.
+private final class Stopwatch: Sendable {
+  private struct State {
+    var startedAt: ContinuousClock.Instant?
+    var pair: SelectedCandidatePair?
+  }
+  private let state = Mutex(State())
+
+  /// Only the first counts.
+  func start() { state.withLock { $0.startedAt = $0.startedAt ?? .now } }
+
+  var elapsed: Int? {
+    state.withLock { state in
+      guard let passed = state.startedAt?.duration(to: .now).components else { return nil }
+      return Int(passed.seconds) * 1_000 + Int(passed.attoseconds / 1_000_000_000_000_000)
+    }
+  }
+
+  /// Writes a pair that is another one than the last.
+  func report(_ pair: SelectedCandidatePair) {
+    let isNew = state.withLock { state in
+      defer { state.pair = pair }
+      return state.pair != pair
+    }
+    guard isNew else { return }
+    JSONLines.write(
+      ConnectLine(
+        event: "pair", local: pair.local.type, remote: pair.remote.type, localAddress: pair.local.address,
+        remoteAddress: pair.remote.address, protocol: pair.local.transport, milliseconds: elapsed))
   }
 }

@@ -4,6 +4,7 @@ import ArgumentParser
 import Foundation
 import Signaling
 import SignalingTransport
+import Wire
 
 struct ServeCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -26,6 +27,10 @@ struct ServeCommand: AsyncParsableCommand {
     help: ArgumentHelp("A web page's origin that may connect, with --access-token; repeatable.", valueName: "origin"))
   var allowOrigin: [String] = []
   @Flag(help: "Let anybody in, from anywhere.") var open = false
+  @Option(
+    help: ArgumentHelp(
+      "Also answer STUN requests on this UDP port; 0 takes a free one. Peers then use --ice-server stun:HOST:PORT.",
+      valueName: "port")) var stunPort: UInt16?
   @Flag(help: "Only rooms with a capability: join needs a token of 32 characters or more.") var capabilityRooms = false
 
   func validate() throws {
@@ -54,16 +59,26 @@ struct ServeCommand: AsyncParsableCommand {
     }
     let server = SignalingServer(configuration: configuration)
     let address = try await server.start()
+    let stun = try await startSTUN()
     if Terminal.isStandardOutput {
       JSONLines.write(line: "listening on \(address.url)")
+      if let stun { JSONLines.write(line: "answering STUN at \(stun.address)") }
     } else {
       JSONLines.write([
         "event": "listening", "url": .string(address.url), "host": .string(address.host),
-        "port": .integer(address.port),
+        "port": .integer(address.port), "stunPort": stun.map { .integer(Int($0.address.port)) } ?? .null,
       ])
     }
     for await _ in signals { break }
+    await stun?.service.stop()
     await server.shutdown()
+  }
+
+  private func startSTUN() async throws -> (service: STUNService, address: SocketAddress)? {
+    guard let stunPort else { return nil }
+    let ip = host == "localhost" ? .loopbackV4 : IPAddress(host)
+    guard let ip else { throw ValidationError("--stun-port needs a --host that is an address") }
+    return try await STUNService.start(at: SocketAddress(ip: ip, port: stunPort))
   }
 
   private var isLocalHost: Bool { host == "localhost" || host == "::1" || host.hasPrefix("127.") }

@@ -16,6 +16,13 @@ public struct PeerConnectionConfiguration: Sendable {
     case excluded
   }
 
+  /// Which candidates are used (W3C `RTCIceTransportPolicy`).
+  public enum ICETransportPolicy: String, Sendable, CaseIterable {
+    case all
+    /// Only through a TURN server, so that the peer never learns this machine's addresses.
+    case relay
+  }
+
   /// How the sender finds out how much the path carries.
   public enum CongestionControl: String, Sendable, CaseIterable {
     /// RFC 9260 §7.2: halves its window for every loss event.
@@ -30,6 +37,21 @@ public struct PeerConnectionConfiguration: Sendable {
   /// loop as its executor calls the connection without changing threads.
   public var eventLoop: EventLoop?
   public var loopback = Loopback.automatic
+  /// Servers that tell this machine's public address, and relay where nothing else connects. They are asked in the
+  /// background: one that does not answer delays no connection that works without it. May be empty.
+  public var iceServers = ICEServer.defaults
+  public var iceTransportPolicy = ICETransportPolicy.all
+  /// Which network interfaces have candidates.
+  public var interfaces = InterfaceFilter()
+  /// The ports that sockets are bound to; nil: whichever the system chooses.
+  public var portRange: ClosedRange<UInt16>?
+  /// Public addresses that a cloud maps one to one to those of this machine.
+  public var addressRewriting: [AddressRewriting] = []
+  /// Whether this machine's own addresses stay hidden behind random `.local` names, which only peers on the same network
+  /// can resolve (RFC 8828, draft-ietf-mmusic-mdns-ice-candidates).
+  public var hidesHostAddresses = false
+  /// Whether the `.local` names behind which browsers hide their addresses are looked up on the local network.
+  public var resolvesLocalNames = true
   /// The largest message to accept, in bytes; told to the other side as `a=max-message-size` (RFC 8841 §6).
   public var maximumMessageSize = 262_144
   /// How many bytes `send` and `trySend` queue in one connection before the first waits and the second refuses.

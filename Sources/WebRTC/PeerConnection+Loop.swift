@@ -110,6 +110,12 @@ extension PeerConnection: EventLoopParticipant {
         configuration.logger.info("channel \(channels[id]?.label ?? "?") failed: \(why)")
       case .selectedPairChanged(let pair):
         configuration.logger.debug("selected pair: \(pair.local.address) to \(pair.remote.address)")
+        pairContinuation.yield(SelectedCandidatePair(pair))
+      case .gatheringRestarted: regather()
+      case .localCandidate(let candidate): announce(candidate)
+      case .localCandidatesEnded: announce("")
+      case .serverFailed(let why): configuration.logger.info("ICE server \(why)")
+      case .relayRedirected(let request): follow(request)
       case .stateChanged(let state): change(to: State(state))
       }
     }
@@ -118,7 +124,8 @@ extension PeerConnection: EventLoopParticipant {
   private func change(to new: State) {
     state = new
     stateContinuation.yield(new)
-    guard new == .failed || new == .closed else { return }
+    // An ICE restart may bring a connection back that has failed for want of a route.
+    guard machine.hasEnded else { return }
     exchange.close()
     for channel in channels.values { channel.didClose() }
     channels.removeAll()
@@ -126,6 +133,9 @@ extension PeerConnection: EventLoopParticipant {
     stateContinuation.finish()
     channelContinuation.finish()
     candidateContinuation.finish()
+    negotiationContinuation.finish()
+    pairContinuation.finish()
+    giveUpNames()
     registration?.leave(afterDrain: true)
   }
 }

@@ -34,10 +34,16 @@ public actor PeerConnection {
     case new, connecting, connected, disconnected, failed, closed
   }
 
-  /// This side's candidates as they are found, for the peer; the last one is empty (RFC 8838 §13). For one reader.
+  /// This side's candidates as they are found, for the peer. An empty one says that there are no more for now (RFC 8838
+  /// §13): others follow an ICE restart, and the sequence ends with the connection. For one reader.
   public nonisolated let localCandidates: AsyncStream<ICECandidateInit>
   /// Every change of the connection's state; ends after `failed` or `closed`. For one reader.
   public nonisolated let connectionStates: AsyncStream<State>
+  /// Asks for an offer to be made and sent: after `restartICE`, and when this machine's addresses have changed (W3C
+  /// `negotiationneeded`). For one reader.
+  public nonisolated let negotiationNeeded: AsyncStream<Void>
+  /// The candidate pair in use, whenever it is another one. For one reader.
+  public nonisolated let selectedPairs: AsyncStream<SelectedCandidatePair>
   /// Channels that the peer opens. For one reader.
   public nonisolated let incomingChannels: AsyncStream<DataChannel>
 
@@ -46,10 +52,20 @@ public actor PeerConnection {
   /// Why the connection failed, for people; nil unless it did.
   public var failureReason: String? { machine.failure }
 
+  let endpoints: [ICEServerEndpoint]
+  let rewriter: AddressRewriter
   nonisolated let loop: EventLoop
   nonisolated let exchange: Exchange
   var machine: Connection
   var registration: EventLoopRegistration?
+  var sockets: [HostSocket] = []
+  var streams: [ServerStream] = []
+  /// Counts the searches for candidates: what belongs to an earlier one comes too late.
+  var gatheringRound = 0
+  /// Names of servers that are being resolved.
+  var namesPending = 0
+  /// Names of the peer's that were looked up.
+  var namesLookedUp = 0
   var channels: [ChannelID: DataChannel] = [:]
   /// Entries taken from the exchange that the machine has no room for yet.
   var entries = Entries()
@@ -60,12 +76,17 @@ public actor PeerConnection {
   let candidateContinuation: AsyncStream<ICECandidateInit>.Continuation
   let stateContinuation: AsyncStream<State>.Continuation
   let channelContinuation: AsyncStream<DataChannel>.Continuation
+  let negotiationContinuation: AsyncStream<Void>.Continuation
+  let pairContinuation: AsyncStream<SelectedCandidatePair>.Continuation
 
   public nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe loop.asUnownedSerialExecutor() }
 
-  /// - Throws: `PeerConnectionError.system` when no key can be made or no event loop be started.
+  /// - Throws: `PeerConnectionError.invalidParameter` when an ICE server or an address of the configuration cannot be
+  ///   read, `.system` when no key can be made or no event loop be started.
   public init(configuration: PeerConnectionConfiguration = .init()) throws(PeerConnectionError) {
     self.configuration = configuration
+    endpoints = try configuration.serverEndpoints()
+    rewriter = try AddressRewriter(configuration.addressRewriting)
     var machineConfiguration = Connection.Configuration()
     machineConfiguration.maximumDatagramSize = configuration.maximumDatagramSize
     machineConfiguration.maximumProbedDatagramSize = configuration.maximumProbedDatagramSize
@@ -75,6 +96,7 @@ public actor PeerConnection {
       machineConfiguration.sctp.receiveWindow, configuration.receiveBufferLimit)
     machineConfiguration.sctp.maximumReceiveWindow = configuration.receiveBufferLimit
     machineConfiguration.offersInitiation = configuration.offersSCTPInitiation
+    machineConfiguration.hidesMappedAddresses = configuration.iceTransportPolicy == .relay
     machineConfiguration.sctp.congestionControl = configuration.congestionControl.inSCTP
     do {
       loop = try configuration.eventLoop ?? EventLoopGroup.shared.next()
@@ -92,6 +114,8 @@ public actor PeerConnection {
       maximumMessageSize: machineConfiguration.sctp.maximumOutgoingMessageSize)
     (localCandidates, candidateContinuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(256))
     (connectionStates, stateContinuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(64))
+    (negotiationNeeded, negotiationContinuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
+    (selectedPairs, pairContinuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(16))
     (incomingChannels, channelContinuation) = AsyncStream.makeStream(
       bufferingPolicy: .bufferingOldest(Self.maximumUnseenChannels))
   }
@@ -107,7 +131,7 @@ public actor PeerConnection {
   public func createDataChannel(
     _ label: String, _ configuration: DataChannelConfiguration = .init()
   ) throws(PeerConnectionError) -> DataChannel {
-    guard state != .closed, state != .failed else { throw .closed }
+    guard !machine.hasEnded else { throw .closed }
     let parameters = try ChannelParameters(label: label, configuration)
     let handle: ChannelID
     do { handle = try machine.openChannel(parameters, now: loop.now) } catch {
@@ -142,6 +166,7 @@ public actor PeerConnection {
       throw .init(error)
     }
     if registration == nil { try gather() }
+    takeEvents(now: loop.now)
     touch()
   }
 
@@ -150,12 +175,13 @@ public actor PeerConnection {
     do { try machine.setRemoteDescription(.init(description.type), description.sdp, now: loop.now) } catch {
       throw .init(error)
     }
+    resolveNames(in: description)
     exchange.setMaximumMessageSize(machine.maximumOutgoingMessageSize)
     touch()
   }
 
-  /// Takes one of the peer's candidates. One that cannot be used, as a TCP or an unresolvable `.local` candidate, is
-  /// ignored.
+  /// Takes one of the peer's candidates. A `.local` name is looked up on the local network (RFC 6762); other names, and
+  /// what cannot be used, are ignored.
   ///
   /// - Throws: `PeerConnectionError.invalidDescription` when it cannot be read, `.invalidState` before the remote
   ///   description is set.
@@ -163,7 +189,7 @@ public actor PeerConnection {
     do {
       if candidate.isEndOfCandidates {
         machine.endOfRemoteCandidates(now: loop.now)
-      } else {
+      } else if !resolveName(of: candidate.candidate, usernameFragment: candidate.usernameFragment) {
         try machine.addRemoteCandidate(
           candidate.candidate, usernameFragment: candidate.usernameFragment, now: loop.now)
       }
@@ -176,47 +202,6 @@ public actor PeerConnection {
   /// The description that was set, with the candidates found so far: all that a peer without trickle needs.
   public var localDescription: SessionDescription? {
     machine.localDescription.map { SessionDescription(type: .init($0.kind), sdp: $0.text) }
-  }
-
-  /// Opens a socket on each of this machine's addresses that `configuration.loopback` allows.
-  private func gather() throws(PeerConnectionError) {
-    let addresses: [IPAddress]
-    do { addresses = try Self.hostAddresses(configuration.loopback) } catch { throw .system("\(error)") }
-    let registration = loop.register(self)
-    self.registration = registration
-    exchange.onWork { registration.touchFromAnyThread() }
-    for address in addresses {
-      do {
-        let socket = try registration.openSocket(SocketAddress(ip: address, port: 0))
-        let candidate = machine.addLocalCandidate(socket.localAddress, socket: socket.id, now: loop.now)
-        announce(candidate.sdpText)
-      } catch {
-        // An address may vanish between the listing and the bind; the others still serve.
-        configuration.logger.debug("no socket on \(address): \(error)")
-      }
-    }
-    machine.endOfLocalCandidates(now: loop.now)
-    announce("")
-    candidateContinuation.finish()
-  }
-
-  private func announce(_ candidate: String) {
-    candidateContinuation.yield(
-      ICECandidateInit(
-        candidate: candidate, sdpMid: machine.mid, sdpMLineIndex: machine.mediaIndex,
-        usernameFragment: machine.ice.localCredentials.usernameFragment))
-  }
-
-  private static func hostAddresses(_ loopback: PeerConnectionConfiguration.Loopback) throws(NetError) -> [IPAddress] {
-    let all = try NetworkInterfaces.addresses()
-    let inner = all.filter { $0.isLoopback && !$0.isLinkLocal }.map(\.address)
-    let outer = all.filter { !$0.isLoopback && !$0.isLinkLocal }.map(\.address)
-    return switch loopback {
-    case .automatic: outer.isEmpty ? inner : outer
-    case .included: outer + inner
-    case .only: inner
-    case .excluded: outer
-    }
   }
 
   // MARK: The end

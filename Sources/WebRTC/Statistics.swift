@@ -13,9 +13,30 @@ public struct PeerConnectionStatistics: Sendable, Hashable {
     public var type: String
     /// `192.0.2.1:5000` or `[2001:db8::1]:5000`.
     public var address: String
+    /// `udp` or `tcp`; of a relayed candidate, what lies between the relay and the peer.
+    public var transport: String
+  }
+
+  /// One pair of candidates (W3C `RTCIceCandidatePairStats`).
+  public struct CandidatePair: Sendable, Hashable {
+    public var local: Candidate
+    public var remote: Candidate
+    /// `waiting`, `in-progress`, `succeeded` or `failed`.
+    public var state: String
+    public var isNominated: Bool
+    public var priority: UInt64
+    public var requestsSent: Int
+    public var requestsReceived: Int
+    public var responsesSent: Int
+    public var responsesReceived: Int
+    public var consentRequestsSent: Int
+    public var currentRoundTrip: Duration?
+    public var totalRoundTrip: Duration
   }
 
   public var state: PeerConnection.State
+  /// Every pair that is or was checked.
+  public var candidatePairs: [CandidatePair]
   /// Nil until a pair is selected.
   public var localCandidate: Candidate?
   public var remoteCandidate: Candidate?
@@ -45,7 +66,7 @@ extension PeerConnection {
     let counters = machine.counters
     let association = machine.association.statistics
     return PeerConnectionStatistics(
-      state: state, localCandidate: pair.map { .init($0.local) }, remoteCandidate: pair.map { .init($0.remote) },
+      state: state, candidatePairs: machine.ice.pairStatistics.map { .init($0) }, localCandidate: pair.map { .init($0.local) }, remoteCandidate: pair.map { .init($0.remote) },
       roundTrip: pair?.roundTrip.map { .nanoseconds($0.nanoseconds) },
       dataRoundTrip: association.smoothedRoundTrip.map { .nanoseconds($0.nanoseconds) },
       bytesSent: counters.bytesSent, bytesReceived: counters.bytesReceived, datagramsSent: counters.datagramsSent,
@@ -60,5 +81,39 @@ extension PeerConnectionStatistics.Candidate {
   init(_ candidate: ICECandidate) {
     type = candidate.kind.rawValue
     address = candidate.socketAddress.map { "\($0)" } ?? "?"
+    transport =
+      switch candidate.transport {
+      case .udp: "udp"
+      case .tcp: "tcp"
+      case .other(let name): name
+      }
   }
+}
+
+extension PeerConnectionStatistics.CandidatePair {
+  init(_ pair: ICEPairStatistics) {
+    self.init(
+      local: .init(pair.local), remote: .init(pair.remote), state: pair.state.rawValue, isNominated: pair.isNominated,
+      priority: pair.priority, requestsSent: pair.counters.requestsSent,
+      requestsReceived: pair.counters.requestsReceived, responsesSent: pair.counters.responsesSent,
+      responsesReceived: pair.counters.responsesReceived, consentRequestsSent: pair.counters.consentRequestsSent,
+      currentRoundTrip: pair.currentRoundTrip.map { .nanoseconds($0.nanoseconds) },
+      totalRoundTrip: .nanoseconds(pair.counters.totalRoundTrip.nanoseconds))
+  }
+}
+
+/// The candidates that a connection uses (W3C `RTCIceCandidatePair`).
+public struct SelectedCandidatePair: Sendable, Hashable {
+  public var local: PeerConnectionStatistics.Candidate
+  public var remote: PeerConnectionStatistics.Candidate
+
+  init(_ pair: ICEPairSummary) {
+    local = .init(pair.local)
+    remote = .init(pair.remote)
+  }
+}
+
+extension PeerConnection {
+  /// The candidate pair in use; nil until one is selected.
+  public var selectedCandidatePair: SelectedCandidatePair? { machine.ice.selectedPair.map { .init($0) } }
 }

@@ -62,6 +62,11 @@ public struct SocketAddress: Hashable, Sendable {
 public struct SocketID: Hashable, Sendable {
   public var rawValue: UInt32
   @inlinable public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+  /// Names something that is addressed as a socket and that no kernel has, as an allocation on a relay. The loop leaves
+  /// the topmost bit to these.
+  @inlinable public static func virtual(_ number: UInt32) -> SocketID { SocketID(rawValue: 1 << 31 | number) }
+  @inlinable public var isVirtual: Bool { rawValue >> 31 == 1 }
 }
 
 /// Where a datagram leaves from or arrives at, and the address at the other end.

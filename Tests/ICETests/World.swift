@@ -44,11 +44,11 @@ struct World: ~Copyable {
 
   init(
     seed: UInt64, left: ICEAgent.Role = .controlling, right: ICEAgent.Role = .controlled,
-    configuration: ICEConfiguration = .init()
+    configuration: ICEConfiguration = .init(), leftConfiguration: ICEConfiguration? = nil
   ) {
     random = .seeded(state: seed)
     self.left = ICEAgent(
-      role: left, configuration: configuration, random: .seeded(state: seed &* 2 &+ 1_000_003))
+      role: left, configuration: leftConfiguration ?? configuration, random: .seeded(state: seed &* 2 &+ 1_000_003))
     self.right = ICEAgent(
       role: right, configuration: configuration, random: .seeded(state: seed &* 2 &+ 2_000_004))
   }
@@ -57,10 +57,32 @@ struct World: ~Copyable {
 
   @discardableResult
   mutating func addLocal(_ side: Side, _ text: String) throws -> ICECandidate {
+    let (address, id) = try addSocket(side, text)
+    return side == .left ? left.addLocalCandidate(address, socket: id) : right.addLocalCandidate(address, socket: id)
+  }
+
+  /// A candidate of TCP; the connection is taken for granted.
+  @discardableResult
+  mutating func addTCP(_ side: Side, _ text: String, _ type: ICECandidate.TCPType) throws -> ICECandidate {
+    let (address, id) = try addSocket(side, text)
+    return side == .left
+      ? left.addTCPCandidate(address, type: type, socket: id) : right.addTCPCandidate(address, type: type, socket: id)
+  }
+
+  /// An allocation on a relay, which is a place on the network like any other.
+  @discardableResult
+  mutating func addRelay(_ side: Side, _ text: String) throws -> ICECandidate {
+    let (address, id) = try addSocket(side, text)
+    return side == .left
+      ? left.addRelayedCandidate(address, mapped: nil, socket: id)
+      : right.addRelayedCandidate(address, mapped: nil, socket: id)
+  }
+
+  private mutating func addSocket(_ side: Side, _ text: String) throws -> (SocketAddress, SocketID) {
     let address = try #require(SocketAddress(text))
     let id = SocketID(rawValue: UInt32(sockets[side, default: [:]].count + (side == .left ? 100 : 200)))
     sockets[side]?[id] = address
-    return side == .left ? left.addLocalCandidate(address, socket: id) : right.addLocalCandidate(address, socket: id)
+    return (address, id)
   }
 
   /// One address each, credentials and candidates exchanged, both started.
@@ -73,9 +95,11 @@ struct World: ~Copyable {
     start()
   }
 
-  mutating func exchangeCredentials() {
-    left.setRemoteCredentials(right.localCredentials)
-    right.setRemoteCredentials(left.localCredentials)
+  mutating func exchangeCredentials(renomination: Bool = false) {
+    left.setRemoteCredentials(
+      right.localCredentials, isLite: right.configuration.isLite, supportsRenomination: renomination)
+    right.setRemoteCredentials(
+      left.localCredentials, isLite: left.configuration.isLite, supportsRenomination: renomination)
   }
 
   mutating func start() {

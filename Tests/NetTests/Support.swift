@@ -53,6 +53,8 @@ final class Peer: EventLoopParticipant, @unchecked Sendable {
   var onDatagram: (Peer, RawSpan, Route) -> Void = { _, _, _ in }
   var onTimeout: (Peer, Instant) -> Void = { _, _ in }
   var onDrain: (Peer) -> Void = { _ in }
+  var onRouteClosed: (Peer, Route, NetError?) -> Void = { _, _, _ in }
+  var onInterfaces: (Peer, [InterfaceAddress]) -> Void = { _, _ in }
   /// Datagrams waiting to be drained.
   var outbox: [(bytes: [UInt8], route: Route)] = []
   var nextOut = 0
@@ -80,6 +82,9 @@ final class Peer: EventLoopParticipant, @unchecked Sendable {
     deadline = nil
     onTimeout(self, now)
   }
+
+  func routeClosed(_ route: Route, error: NetError?, now: Instant) { onRouteClosed(self, route, error) }
+  func interfacesChanged(_ addresses: [InterfaceAddress], now: Instant) { onInterfaces(self, addresses) }
 
   func drain(into batch: inout TransmitBatch, now: Instant) -> Bool {
     drains += 1

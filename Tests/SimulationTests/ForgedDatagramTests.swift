@@ -5,6 +5,7 @@ import CVirtualClock
 import DTLS
 import DataChannel
 import Foundation
+import ICE
 import Peer
 import Simulation
 import TestSupport
@@ -94,5 +95,33 @@ import Wire
       if side == .answerer, case .message(_, true, let payload) = event { received = payload }
     }
     #expect(received == Array("still here".utf8))
+  }
+
+  /// I11: a message that looks like STUN travels inside DTLS like any other, and no agent ever sees it.
+  @Test func payloadThatLooksLikeSTUNIsNoSTUN() throws {
+    defer { virtual_clock_clear() }
+    var peers = try TwoPeers(conditions: PathConditions(), seed: 11) { virtual_clock_set($0.nanoseconds) }
+    let channel = try peers.offerer.openChannel(ChannelParameters(label: "odd"), now: peers.now)
+    try peers.negotiate()
+    var payload: [UInt8] = [0, 1, 0, 8, 0x21, 0x12, 0xa4, 0x42]
+    payload += [UInt8](repeating: 9, count: 12) + [0x80, 0x28, 0, 4, 1, 2, 3, 4]
+    var arrived: [UInt8]?
+    var isSent = false
+    for _ in 0..<500 where arrived == nil {
+      var isOpen = false
+      _ = peers.step { _, event in
+        if case .channelOpened(channel) = event { isOpen = true }
+        if case .message(_, _, let bytes) = event { arrived = bytes }
+      }
+      if isOpen, !isSent {
+        try peers.offerer.send(on: channel, isText: false, payload: payload, now: peers.now)
+        isSent = true
+      }
+    }
+    #expect(arrived == payload)
+    let statistics = peers.answerer.ice.statistics
+    #expect(statistics.malformed == 0 && statistics.unauthenticated == 0 && statistics.ignoredMessages == 0)
+    let dropped = peers.answerer.counters.datagramsDropped
+    #expect(dropped == 0)
   }
 }

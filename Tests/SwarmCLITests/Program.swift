@@ -80,6 +80,12 @@ final class Program: Sendable {
     return try JSONValue(parsing: line)
   }
 
+  /// The first line of the output, past or to come, that has all of these in it.
+  func line(with parts: String...) async throws -> String {
+    if let line = await output.first(where: { line in parts.allSatisfy { line.contains($0) } }) { return line }
+    throw Missing(description: "no line with \(parts): \(await errors.all())")
+  }
+
   func errorLine(containing text: String) async throws -> String {
     if let line = await errors.first(where: { $0.contains(text) }) { return line }
     throw Missing(description: "no '\(text)': \(await errors.all())")

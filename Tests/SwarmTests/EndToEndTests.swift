@@ -30,6 +30,7 @@ private actor Room {
     configuration.peerID = name
     configuration.capabilities = capabilities
     configuration.webRTC.loopback = .only
+    configuration.webRTC.iceServers = []
     let peer = SwarmPeer(configuration)
     let log = EventLog(peer)
     peers.append(peer)
@@ -368,6 +369,7 @@ private func temporaryPath(_ name: String) -> String {
     try await client.send(.join(.init(peerID: "peer_page", roomID: "reploid-swarm-test")))
     var configuration = PeerConnectionConfiguration()
     configuration.loopback = .only
+    configuration.iceServers = []
     let connection = try PeerConnection(configuration: configuration)
     let channel = try await connection.createDataChannel("reploid", .init(maxRetransmits: 3))
     let offer = try await connection.createOffer()
@@ -381,6 +383,7 @@ private func temporaryPath(_ name: String) -> String {
         while let candidate = await candidates.next() {
           try await client.send(
             .iceCandidate(.init(peerID: "peer_page", targetPeer: "peer_a", payload: candidate.json)))
+          if candidate.isEndOfCandidates { break }
         }
       case .answer(let answer):
         try await connection.setRemoteDescription(#require(SessionDescription(answer.payload)))

@@ -17,6 +17,7 @@ struct Pair {
   static var loopbackOnly: PeerConnectionConfiguration {
     var configuration = PeerConnectionConfiguration()
     configuration.loopback = .only
+    configuration.iceServers = []
     return configuration
   }
 
@@ -27,11 +28,18 @@ struct Pair {
     let answer = try await answerer.createAnswer()
     try await answerer.setLocalDescription(answer)
     try await offerer.setRemoteDescription(answer)
-    for await candidate in offerer.localCandidates where isWanted(candidate) {
-      try await answerer.addICECandidate(candidate)
+    try await exchangeCandidates(using: isWanted)
+  }
+
+  /// Until both sides have said that there are no more.
+  func exchangeCandidates(using isWanted: (ICECandidateInit) -> Bool = { _ in true }) async throws {
+    for await candidate in offerer.localCandidates {
+      if isWanted(candidate) { try await answerer.addICECandidate(candidate) }
+      if candidate.isEndOfCandidates { break }
     }
-    for await candidate in answerer.localCandidates where isWanted(candidate) {
-      try await offerer.addICECandidate(candidate)
+    for await candidate in answerer.localCandidates {
+      if isWanted(candidate) { try await offerer.addICECandidate(candidate) }
+      if candidate.isEndOfCandidates { break }
     }
   }
 
@@ -196,8 +204,7 @@ struct Pair {
       try await pair.offerer.setRemoteDescription(answer)
       // The handshake may have failed before the last candidate is handed over.
       do {
-        for await candidate in pair.offerer.localCandidates { try await pair.answerer.addICECandidate(candidate) }
-        for await candidate in pair.answerer.localCandidates { try await pair.offerer.addICECandidate(candidate) }
+        try await pair.exchangeCandidates()
       } catch PeerConnectionError.closed {}
       let victim = tampersWithOffer ? pair.answerer : pair.offerer
       for await state in victim.connectionStates where state == .failed { break }

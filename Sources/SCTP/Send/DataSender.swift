@@ -47,8 +47,8 @@ package struct DataSender: ~Copyable {
   var forwardTSNSentAt: Instant?
 
   /// The largest packet with data on any path, and on this one as far as it is known.
-  private let packetSize: Int
-  private var pathPacketSize: Int
+  let packetSize: Int
+  var pathPacketSize: Int
   /// The largest piece of a message in one chunk.
   var maximumFragment: Int
   /// The peer understands FORWARD-TSN, or with interleaving I-FORWARD-TSN; without nothing can be given up (RFC 3758

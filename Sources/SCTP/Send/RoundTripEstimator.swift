@@ -68,6 +68,8 @@ package struct RoundTripEstimator: Sendable {
     expiries = 0
   }
 
+  /// The timer has expired since anything came back.
+  var hasBackedOff: Bool { expiries > 0 }
   package mutating func backOff() { expiries = min(expiries + 1, 16) }
   /// The peer has acknowledged something new: the path works again.
   package mutating func noteProgress() { expiries = 0 }

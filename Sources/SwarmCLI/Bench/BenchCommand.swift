@@ -30,6 +30,7 @@ struct BenchCommand: AsyncParsableCommand {
   @Option(help: "Respond to the host that drives there, as ADDR:PORT.") var connect: String?
   @Flag(help: "Print the figures as one JSON object.") var json = false
   @Flag(help: "Tell the throughput of each second too.") var progress = false
+  @OptionGroup(title: "The way to the other process; without any --ice-server none is asked") var ice: ICEOptions
 
   private var effectiveSize: Int {
     switch mode {
@@ -84,13 +85,14 @@ struct BenchCommand: AsyncParsableCommand {
     var configuration = PeerConnectionConfiguration()
     configuration.loopback = listen == nil && connect.map { $0.hasPrefix("127.") } ?? true ? .only : .included
     configuration.congestionControl = congestionControl
+    ice.apply(to: &configuration, servers: [])
     return configuration
   }
 
   private func startResponder(port: Int) throws -> Process {
     let child = Process()
     child.executableURL = try CurrentExecutable.url
-    child.arguments = ["bench", mode.rawValue, "--connect", "127.0.0.1:\(port)"]
+    child.arguments = ["bench", mode.rawValue, "--connect", "127.0.0.1:\(port)"] + ice.arguments
     child.standardInput = FileHandle.nullDevice
     try child.run()
     return child

@@ -51,11 +51,14 @@ final class BenchSignaling: Sendable {
 
   // MARK: Negotiating
 
-  /// Offers `connection`; the answer finds its way to it. Host candidates are known at once, so they travel inside the
-  /// description.
+  /// Offers `connection`; the answer finds its way to it. All candidates travel inside the description: those of this host
+  /// are known at once, and servers are waited for.
   func offer(_ connection: PeerConnection, number: Int) async throws {
     connections.withLock { $0[number] = connection }
     try await connection.setLocalDescription(try await connection.createOffer())
+    if !connection.configuration.iceServers.isEmpty {
+      for await candidate in connection.localCandidates where candidate.isEndOfCandidates { break }
+    }
     try await send(await connection.localDescription, connection: number)
   }
 
@@ -64,6 +67,9 @@ final class BenchSignaling: Sendable {
     connections.withLock { $0[number] = connection }
     try await connection.setRemoteDescription(offer)
     try await connection.setLocalDescription(try await connection.createAnswer())
+    if !connection.configuration.iceServers.isEmpty {
+      for await candidate in connection.localCandidates where candidate.isEndOfCandidates { break }
+    }
     try await send(await connection.localDescription, connection: number)
   }
 

@@ -80,7 +80,8 @@ struct DemoRun: Sendable {
   private static func arguments(url: String, number: Int, of count: Int) -> [String] {
     let capability = number == count ? DemoSteps.capability : "peer-\(number)"
     return [
-      "--room", "reploid-swarm-demo", "--signaling", url, "--capability", capability, "--loopback", "only", "--json",
+      "--room", "reploid-swarm-demo", "--signaling", url, "--capability", capability, "--loopback", "only",
+      "--ice-server", "none", "--json",
     ]
   }
 

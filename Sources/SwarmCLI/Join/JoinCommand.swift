@@ -76,6 +76,7 @@ struct JoinCommand: AsyncParsableCommand {
   @Option(help: "Addresses of this machine to be reached at: all but loopback (automatic), included, only or excluded.")
   var loopback = LoopbackRule.automatic
   @Flag(help: "JSON lines even on a terminal.") var json = false
+  @OptionGroup(title: "The way to the peers") var ice: ICEOptions
 
   func validate() throws {
     guard !room.isEmpty else { throw ValidationError("--room must not be empty") }
@@ -99,6 +100,7 @@ struct JoinCommand: AsyncParsableCommand {
     configuration.capabilities = capability
     configuration.token = token
     configuration.webRTC.loopback = loopback.rule
+    ice.apply(to: &configuration.webRTC)
     let session = JoinSession(
       peer: SwarmPeer(configuration),
       output: JoinOutput(isReadable: Terminal.isStandardOutput && !json),

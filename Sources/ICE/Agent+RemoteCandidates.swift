@@ -1,39 +1,21 @@
-// Agent+Candidates.swift — candidates and credentials in, pairs out (RFC 8445 §5.1, §6.1.2; RFC 8838 §9, §10).
+// Agent+RemoteCandidates.swift — the peer's credentials and candidates in, pairs out (RFC 8445 §6.1.2, RFC 8838 §9, §10).
 
 package import Wire
 
 extension ICEAgent {
-  /// Adds a host candidate. Addresses added earlier are preferred, so the caller's order is the local preference
-  /// (RFC 8445 §5.1.2.1, RFC 8421 §4).
-  ///
-  /// - Returns: the candidate to signal to the peer.
-  package mutating func addLocalCandidate(_ address: SocketAddress, socket: SocketID) -> ICECandidate {
-    if let known = locals.first(where: { $0.address == address && $0.socket == socket }) { return known.candidate }
-    let preference = UInt16(max(65_535 - locals.count, 0))
-    let candidate = ICECandidate(
-      foundation: foundation(of: address.ip), priority: ICECandidate.priority(.host, localPreference: preference),
-      address: .ip(address.withoutZone), kind: .host, usernameFragment: localCredentials.usernameFragment)
-    let local = LocalCandidate(
-      candidate: candidate, address: address, socket: socket,
-      peerReflexivePriority: ICECandidate.priority(.peerReflexive, localPreference: preference))
-    locals.append(local)
-    if remote != nil, selected == nil, !hasEnded {
-      for remote in remotes { addPair(local, remote) }
-    }
-    return candidate
-  }
-
-  /// Host candidates share a foundation when they share the address (RFC 8445 §5.1.1.3).
-  private func foundation(of ip: IPAddress) -> String {
-    var distinct: [IPAddress] = []
-    for local in locals where !distinct.contains(local.address.ip) { distinct.append(local.address.ip) }
-    return String((distinct.firstIndex(of: ip) ?? distinct.count) + 1)
-  }
-
   /// Takes the credentials that the peer signalled. They stay for the agent's life: an ICE restart is a new agent.
-  package mutating func setRemoteCredentials(_ credentials: ICECredentials) {
+  ///
+  /// - Parameters:
+  ///   - isLite: the peer only answers checks, so that we control (RFC 8445 §6.1.1).
+  ///   - supportsRenomination: the peer follows later nominations (`a=ice-options:renomination`).
+  package mutating func setRemoteCredentials(
+    _ credentials: ICECredentials, isLite: Bool = false, supportsRenomination: Bool = false
+  ) {
     guard remote == nil, credentials.isWellFormed, !hasEnded else { return }
     remote = RemoteCredentials(credentials, local: localCredentials)
+    isRemoteLite = isLite
+    usesRenomination = supportsRenomination && configuration.renomination
+    if isLite, !configuration.isLite, role == .controlled { assignRole(.controlling) }
     // Candidates that came first and name another generation are none of this one.
     let early = remotes
     remotes = early.filter { isOfThisGeneration($0) }
@@ -41,17 +23,25 @@ extension ICEAgent {
     for candidate in remotes { addPairs(with: candidate) }
   }
 
+  package var hasRemoteCredentials: Bool { remote != nil }
+  package var remoteCredentials: ICECredentials? { remote?.credentials }
+
   /// Takes a candidate that the peer signalled. One that cannot be used is counted and otherwise ignored.
   package mutating func addRemoteCandidate(_ candidate: ICECandidate, now: Instant) {
     guard !hasEnded else { return }
     guard isUsable(candidate), remotes.count < ICELimits.remoteCandidates,
-      !remotes.contains(where: { $0.address == candidate.address })
+      !remotes.contains(where: { $0.address == candidate.address && $0.transport == candidate.transport })
     else {
       statistics.ignoredCandidates += 1
       return
     }
-    remotes.append(candidate)
     lastCandidateAt = now
+    // The peer will connect from this one: its check brings the address that counts.
+    guard candidate.tcpType != .active else {
+      settle(now: now)
+      return
+    }
+    remotes.append(candidate)
     if remote != nil { addPairs(with: candidate) }
     settle(now: now)
   }
@@ -61,9 +51,14 @@ extension ICEAgent {
   package mutating func endOfRemoteCandidates(now: Instant) { settle(now: now) }
 
   private func isUsable(_ candidate: ICECandidate) -> Bool {
-    guard candidate.transport == .udp, candidate.component == 1, isOfThisGeneration(candidate),
-      let address = candidate.socketAddress
-    else { return false }
+    guard candidate.component == 1, isOfThisGeneration(candidate), let address = candidate.socketAddress else {
+      return false
+    }
+    switch candidate.transport {
+    case .udp: break
+    case .tcp: guard candidate.tcpType != nil else { return false }
+    case .other: return false
+    }
     return address.port != 0 && !address.ip.isUnspecified && !address.ip.isMulticast && !address.ip.isIPv4Mapped
   }
 
@@ -73,15 +68,15 @@ extension ICEAgent {
   }
 
   private mutating func addPairs(with candidate: ICECandidate) {
-    guard selected == nil else { return }
     for local in locals { addPair(local, candidate) }
   }
 
-  private mutating func addPair(_ local: LocalCandidate, _ candidate: ICECandidate) {
-    guard let address = candidate.socketAddress, let route = local.route(to: address) else { return }
+  mutating func addPair(_ local: LocalCandidate, _ candidate: ICECandidate) {
+    // A lite agent checks nothing: its pairs come into being with the peer's checks.
+    guard !configuration.isLite, let route = local.route(to: candidate) else { return }
     let pair = CandidatePair(route: route, local: local, remote: candidate, role: role)
     guard let index = checkList.index(of: route) else {
-      insert(pair)
+      if isSearching || isImprovement(pair.priority) { insert(pair) }
       return
     }
     // The peer's check came before its candidate: now its kind and priority are known (RFC 8445 §7.3.1.3).
@@ -97,9 +92,10 @@ extension ICEAgent {
     guard let local = local(for: route) else { return nil }
     let address = route.remote.withoutZone
     let candidate =
-      remotes.first { $0.socketAddress == address }
+      remotes.first { $0.socketAddress == address && $0.transport == local.candidate.transport }
       ?? ICECandidate(
-        foundation: nextPeerReflexiveFoundation(), priority: priority, address: .ip(address), kind: .peerReflexive)
+        foundation: nextPeerReflexiveFoundation(), transport: local.candidate.transport, priority: priority,
+        address: .ip(address), kind: .peerReflexive, tcpType: local.oppositeTCPType)
     insert(CandidatePair(route: route, local: local, remote: candidate, role: role))
     return checkList.index(of: route)
   }

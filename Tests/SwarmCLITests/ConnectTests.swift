@@ -1,0 +1,49 @@
+// ConnectTests.swift — two `swarm connect`, with a script between them that carries their signalling.
+
+import Signaling
+import Testing
+
+extension CommandTests {
+  @Suite struct ConnectTests {
+    /// A channel from the one that offers to the one that answers.
+    struct Pair {
+      let offering: Program
+      let answering: Program
+
+      init(answering arguments: [String]) async throws {
+        offering = try Program(["connect", "--offer"])
+        answering = try Program(["connect", "--answer"] + arguments)
+        try answering.write(try await offering.line(with: "\"type\":\"offer\""))
+        try offering.write(try await answering.line(with: "\"type\":\"answer\""))
+        try answering.write(try await offering.line(with: "\"candidate\":", "127.0.0.1"))
+        try offering.write(try await answering.line(with: "\"candidate\":", "127.0.0.1"))
+        _ = try await offering.event("open")
+        _ = try await answering.event("open")
+      }
+    }
+
+    @Test("a transfer is counted and hashed at both ends, and the sums are the same")
+    func transfer() async throws {
+      let pair = try await Pair(answering: ["--digest"])
+      try pair.offering.write(#"{"sendBytes":3000001}"#)
+      let sent = try await pair.offering.event("sent")
+      try pair.offering.write(#"{"send":"that was all"}"#)
+      let received = try await pair.answering.event("digest")
+      #expect(sent["bytes"]?.intValue == 3_000_001)
+      #expect(received["bytes"] == sent["bytes"])
+      #expect(received["sha256"]?.stringValue?.count == 64)
+      #expect(received["sha256"] == sent["sha256"])
+      try pair.offering.endInput()
+      #expect(await pair.answering.finish().ending == .init(code: 0))
+    }
+
+    @Test("an answer comes before the candidates that belong to it")
+    func order() async throws {
+      let pair = try await Pair(answering: [])
+      try pair.offering.endInput()
+      let lines = await pair.answering.finish().output
+      let kinds = lines.compactMap { try? JSONValue(parsing: $0) }.filter { $0["event"] == nil }
+      #expect(kinds.first?["type"]?.stringValue == "answer", "\(lines)")
+    }
+  }
+}
