@@ -13,6 +13,7 @@ final class Coturn {
 
   let port: UInt16
   private let process = Process()
+  private let lifeline = Pipe()
   private let folder: URL
 
   /// - Parameter lines: of the configuration, beside where it listens.
@@ -27,18 +28,27 @@ final class Coturn {
       "pidfile=\(folder.path)/pid", "userdb=\(folder.path)/db",
     ]
     try (fixed + lines).joined(separator: "\n").write(to: configuration, atomically: true, encoding: .utf8)
-    // Should the test die, its server does so soon after.
-    process.executableURL = URL(fileURLWithPath: "/usr/bin/timeout")
-    process.arguments = ["--kill-after=1", "60", try #require(Self.program), "-n", "-c", configuration.path]
+    // The shell ends the server when its input ends: when the test says so, or dies. By SIGKILL, because the threads that
+    // start programs here block SIGTERM, and the programs inherit that.
+    process.executableURL = URL(fileURLWithPath: "/bin/sh")
+    process.arguments = [
+      "-c", #""$@" </dev/null & read line; kill -9 $!"#, "sh", try #require(Self.program), "-c",
+      configuration.path,
+    ]
+    process.standardInput = lifeline
     process.standardOutput = FileHandle.nullDevice
     process.standardError = FileHandle.nullDevice
     try process.run()
   }
 
   func stop() {
-    process.terminate()
-    process.waitUntilExit()
-    do { try FileManager.default.removeItem(at: folder) } catch { Issue.record("\(folder.path) stays: \(error)") }
+    do {
+      try lifeline.fileHandleForWriting.close()
+      process.waitUntilExit()
+      try FileManager.default.removeItem(at: folder)
+    } catch {
+      Issue.record("\(folder.path) stays: \(error)")
+    }
   }
 
   /// One that is free for TCP now. Nobody can promise more.

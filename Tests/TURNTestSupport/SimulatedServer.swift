@@ -286,7 +286,8 @@ package struct SimulatedServer {
   package mutating func deliver(_ payload: [UInt8], from peer: SocketAddress, now: Instant) throws -> [UInt8]? {
     guard allocatedUntil ?? now > now, permissions[peer.ip] ?? now > now else { return nil }
     if let (number, _) = channels.first(where: { $0.value.peer == peer && $0.value.until > now }) {
-      return [UInt8(number >> 8), UInt8(number & 0xff), UInt8(payload.count >> 8), UInt8(payload.count & 0xff)] + payload
+      let header = [number, UInt16(payload.count)].flatMap { [UInt8($0 >> 8), UInt8($0 & 0xff)] }
+      return header + payload
     }
     return try collectBytes(capacity: payload.count + 100) { (out) throws(STUNEncodingError) in
       let id = TransactionID(high: 1, low: UInt64(payload.count))

@@ -265,7 +265,9 @@ import Wire
     #expect((12...24).contains(world.server.requests[.refresh] ?? 0))
   }
 
-  @Test("T11: every lifetime a server may name", arguments: [0, 1, 9, 10, 59, 119, 600, 3_600, 1 << 31, .max] as [UInt32])
+  @Test(
+    "T11: every lifetime a server may name",
+    arguments: [0, 1, 9, 10, 59, 119, 600, 3_600, 1 << 31, .max] as [UInt32])
   func t11Lifetimes(lifetime: UInt32) throws {
     let world = World()
     world.server.lifetime = lifetime

@@ -446,7 +446,9 @@ import Wire
     #expect(try world.hand(late) == .consumed)
   }
 
-  @Test("random damage to what the server says neither traps nor opens anything", arguments: 1...20 as ClosedRange<UInt64>)
+  @Test(
+    "random damage to what the server says neither traps nor opens anything",
+    arguments: 1...20 as ClosedRange<UInt64>)
   func damage(seed: UInt64) throws {
     let world = World(seed: seed)
     var dice = RandomSource.seeded(state: seed)
