@@ -91,9 +91,13 @@ struct FoundationKey: Hashable, Sendable {
 
 /// The order in which addresses of both families are best added to an agent (RFC 8421 §4).
 package enum ICEAddressOrder {
-  /// IPv6 first, but IPv4 mixed in evenly, so that a broken path of one family does not hold up the other for long.
-  /// Within a family the order stays.
+  /// IPv6 first, but IPv4 mixed in evenly, so that a broken path of one family does not hold up the other for long; all
+  /// loopback addresses last, where a check that leads nowhere costs no time. Within a family the order stays.
   package static func preferred(_ addresses: [IPAddress]) -> [IPAddress] {
+    mixed(addresses.filter { !$0.isLoopback }) + mixed(addresses.filter(\.isLoopback))
+  }
+
+  private static func mixed(_ addresses: [IPAddress]) -> [IPAddress] {
     let six = addresses.filter { !$0.isV4 }
     let four = addresses.filter(\.isV4)
     guard !six.isEmpty, !four.isEmpty else { return addresses }

@@ -169,6 +169,8 @@ import Wire
     #expect(ICEAddressOrder.preferred(four) == four)
     #expect(ICEAddressOrder.preferred(six) == six)
     #expect(ICEAddressOrder.preferred([four[0], six[0]]) == [six[0], four[0]])
+    let inner: [IPAddress] = [.v6(0, 1, zone: 0), .v4(0x7f00_0001)]
+    #expect(ICEAddressOrder.preferred(inner + [four[0]]) == [four[0]] + inner)
     let many = ICEAddressOrder.preferred(four + [six[0]])
     #expect(many.count == 3 && many[0] == six[0])
   }
