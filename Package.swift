@@ -62,7 +62,8 @@ let package = Package(
     .target(
       name: "WebRTC",
       dependencies: [
-        "Wire", "STUN", "TURN", "ICE", "DTLS", "SCTP", "DataChannel", "SDP", "MDNS", "Peer", "Net", "TLS", deque, logging,
+        "Wire", "STUN", "TURN", "ICE", "DTLS", "SCTP", "DataChannel", "SDP", "MDNS", "Peer", "Net", "TLS", deque,
+        logging,
       ],
       swiftSettings: settings),
     .target(name: "Signaling", dependencies: ["Wire", "Digest", deque], swiftSettings: settings),
@@ -132,7 +133,8 @@ let package = Package(
     .testTarget(name: "NetTests", dependencies: ["Net", "TLS", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
       name: "SignalingTests", dependencies: ["Signaling", "Wire", "TestSupport"], swiftSettings: testSettings),
-    .testTarget(name: "WebRTCTests", dependencies: ["WebRTC", "Net", "STUN", "Wire", "TestSupport"], swiftSettings: testSettings),
+    .testTarget(
+      name: "WebRTCTests", dependencies: ["WebRTC", "Net", "STUN", "Wire", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
       name: "SignalingTransportTests",
       dependencies: [

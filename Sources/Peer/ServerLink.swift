@@ -58,7 +58,11 @@ final class ServerLink {
     var taken: ScratchBuffer?
     swap(&taken, &scratch)  // `body` may lead back here, though not to this buffer
     defer { swap(&taken, &scratch) }
-    return taken?.withBytes { out in session?.readApplicationData(into: &out) ?? false } read: { body($0) } != nil
+    return taken?.withBytes { out in
+      session?.readApplicationData(into: &out) ?? false
+    } read: {
+      body($0)
+    } != nil
   }
 
   func handleTimeout(now: Instant) {

@@ -100,7 +100,9 @@ package struct AddressRewriter: Sendable {
 
 extension PeerConnectionConfiguration {
   /// This machine's addresses that the configuration allows, in the system's order.
-  package func hostAddresses() throws(NetError) -> [IPAddress] { hostAddresses(among: try NetworkInterfaces.addresses()) }
+  package func hostAddresses() throws(NetError) -> [IPAddress] {
+    hostAddresses(among: try NetworkInterfaces.addresses())
+  }
 
   package func hostAddresses(among all: [InterfaceAddress]) -> [IPAddress] {
     let wanted = all.filter { interfaces.includes($0) }

@@ -66,7 +66,8 @@ extension PeerConnection {
     let counters = machine.counters
     let association = machine.association.statistics
     return PeerConnectionStatistics(
-      state: state, candidatePairs: machine.ice.pairStatistics.map { .init($0) }, localCandidate: pair.map { .init($0.local) }, remoteCandidate: pair.map { .init($0.remote) },
+      state: state, candidatePairs: machine.ice.pairStatistics.map { .init($0) },
+      localCandidate: pair.map { .init($0.local) }, remoteCandidate: pair.map { .init($0.remote) },
       roundTrip: pair?.roundTrip.map { .nanoseconds($0.nanoseconds) },
       dataRoundTrip: association.smoothedRoundTrip.map { .nanoseconds($0.nanoseconds) },
       bytesSent: counters.bytesSent, bytesReceived: counters.bytesReceived, datagramsSent: counters.datagramsSent,

@@ -49,7 +49,9 @@ private func decoded(_ hex: String) throws -> DNSMessage {
     var offset = 7
     #expect(try DNSName(reading: good.rawSpan, at: &offset) == DNSName("host.local"))
     #expect(offset == 14)
-    for bad: [UInt8] in [[0xc0, 0], [0xc0, 2, 0], [1, 0x61, 0xc0, 0], [0xc0], [0x40, 0], [0x80, 0], [5, 0x61], []] {
+    for bad: [UInt8] in [
+      [0xc0, 0], [0xc0, 2, 0], [1, 0x61, 0xc0, 0], [0xc0], [0x40, 0], [0x80, 0], [5, 0x61], [],
+    ] {
       var offset = 0
       #expect(throws: Malformed.self) { try DNSName(reading: bad.rawSpan, at: &offset) }
     }
@@ -83,7 +85,8 @@ private func decoded(_ hex: String) throws -> DNSMessage {
 }
 
 @Suite struct DNSMessageTests {
-  private static let name = "24" + "37633462306631302d323061302d346533632d616234322d333364393831613063356531" + "05 6c6f63616c 00"
+  private static let name =
+    "24" + "37633462306631302d323061302d346533632d616234322d333364393831613063356531" + "05 6c6f63616c 00"
 
   @Test func aQuestionAsBrowsersSendIt() throws {
     let message = try decoded("0000 0000 0001 0000 0000 0000" + Self.name + "0001 0001")

@@ -128,7 +128,8 @@ private let name = DNSName("7c4b0f10-20a0-4e3c-ab42-33d981a0c5e1.local")
     let answer = try DNSMessage(reading: bytes.rawSpan)
     // RFC 6762 §6.7: the id and the question come back, the record is short-lived and without the cache-flush bit.
     #expect(answer.id == 0xbeef && answer.questions.map(\.name) == [name])
-    #expect(answer.records == [DNSAddressRecord(name: name, address: .v4(0xc000_0207), timeToLive: 10, isUnique: false)])
+    #expect(
+      answer.records == [DNSAddressRecord(name: name, address: .v4(0xc000_0207), timeToLive: 10, isUnique: false)])
   }
 
   @Test func theGroupIsToldOncePerSecondAndWhoeverWantsUnicastAtOnce() throws {

@@ -140,7 +140,8 @@ import Wire
     server.relayed = try address("192.0.2.15:50001")
     world.server = server
     let isBack = try world.run(for: .seconds(900)) { world in
-      world.server.allocatedUntil != nil && world.states.last == .connected && world.pairs.last?.local.socketAddress != nil
+      world.server.allocatedUntil != nil && world.states.last == .connected
+        && world.pairs.last?.local.socketAddress != nil
         && world.pairs.count > 1
     }
     #expect(isBack, "\(world.states) \(world.failures) \(world.pairs.count)")

@@ -61,7 +61,8 @@ final class RelayWorld {
   var request: RelayRequest {
     RelayRequest(
       route: Route(socket: Self.socket, remote: Self.serverAddress), transport: .udp,
-      credential: STUNCredential(username: "George", password: "wisemans-secret"), serverName: ServerName("turn.example"))
+      credential: STUNCredential(username: "George", password: "wisemans-secret"),
+      serverName: ServerName("turn.example"))
   }
 
   /// Descriptions and the answerer's candidate, at once; the offerer's candidates follow as they are found.
@@ -127,7 +128,9 @@ final class RelayWorld {
       isAnswered = responder.answer(bytes.rawSpan, from: client, into: &out, now: now)
     }
     if isAnswered { return fly(answer, from: Self.serverAddress, to: client) }
-    if let answer = try server.handle(bytes, from: client, now: now) { fly(answer, from: Self.serverAddress, to: client) }
+    if let answer = try server.handle(bytes, from: client, now: now) {
+      fly(answer, from: Self.serverAddress, to: client)
+    }
     for payload in server.relayedPayloads { fly(payload.bytes, from: server.relayed, to: payload.peer) }
     server.relayedPayloads = []
   }

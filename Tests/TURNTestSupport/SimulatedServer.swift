@@ -206,7 +206,9 @@ package struct SimulatedServer {
 
   // MARK: Answers
 
-  package var list: [UInt8]? { algorithms.isEmpty ? nil : algorithms.flatMap { [UInt8($0 >> 8), UInt8($0 & 0xff), 0, 0] } }
+  package var list: [UInt8]? {
+    algorithms.isEmpty ? nil : algorithms.flatMap { [UInt8($0 >> 8), UInt8($0 & 0xff), 0, 0] }
+  }
 
   private mutating func challenge(_ code: UInt16, _ header: STUNHeader) throws -> [UInt8] {
     challenges += 1

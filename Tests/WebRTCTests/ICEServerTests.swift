@@ -35,22 +35,23 @@ import Wire
     #expect(try ICEServerURL(url.description) == url)
   }
 
-  @Test(arguments: [
-    ("", .missingScheme), ("example.org", .missingScheme), ("http:example.org", .unknownScheme("http")),
-    ("stun://example.org", .hierarchical), ("stun:", .missingHost), ("turn::3478", .missingHost),
-    ("turn:?transport=udp", .missingHost), ("stun:a b", .badCharacter), ("stun:a\u{0}b", .badCharacter),
-    ("stun:bücher.example", .badCharacter), ("stun:user@example.org", .badHost("user@example.org")),
-    ("stun:example.org/path", .badHost("example.org/path")), ("stun:example.org:80/x", .badPort("80/x")),
-    ("stun:-a.example", .badHost("-a.example")), ("stun:a..b", .badHost("a..b")), ("stun:1.2.3", .badHost("1.2.3")),
-    ("stun:256.1.1.1", .badHost("256.1.1.1")), ("stun:2001:db8::1", .bareIPv6("2001:db8::1")),
-    ("stun:[2001:db8::1", .badHost("[2001:db8::1")), ("stun:[fe80::1%1]", .badHost("fe80::1%1")),
-    ("stun:[192.0.2.1]", .badHost("192.0.2.1")), ("stun:[::1]x", .badHost("[::1]x")),
-    ("stun:example.org:0", .badPort("0")), ("stun:example.org:65536", .badPort("65536")),
-    ("stun:example.org:+80", .badPort("+80")), ("stun:example.org:000080", .badPort("000080")),
-    ("stun:example.org?transport=udp", .unexpectedQuery), ("turn:example.org?transport=", .unknownTransport("")),
-    ("turn:example.org?transport=sctp", .unknownTransport("sctp")), ("turn:example.org?ttl=1", .badQuery("ttl=1")),
-    ("turn:example.org?transport=udp&x=1", .unknownTransport("udp&x=1")),
-  ] as [(String, ICEServerURLError)])
+  @Test(
+    arguments: [
+      ("", .missingScheme), ("example.org", .missingScheme), ("http:example.org", .unknownScheme("http")),
+      ("stun://example.org", .hierarchical), ("stun:", .missingHost), ("turn::3478", .missingHost),
+      ("turn:?transport=udp", .missingHost), ("stun:a b", .badCharacter), ("stun:a\u{0}b", .badCharacter),
+      ("stun:bücher.example", .badCharacter), ("stun:user@example.org", .badHost("user@example.org")),
+      ("stun:example.org/path", .badHost("example.org/path")), ("stun:example.org:80/x", .badPort("80/x")),
+      ("stun:-a.example", .badHost("-a.example")), ("stun:a..b", .badHost("a..b")), ("stun:1.2.3", .badHost("1.2.3")),
+      ("stun:256.1.1.1", .badHost("256.1.1.1")), ("stun:2001:db8::1", .bareIPv6("2001:db8::1")),
+      ("stun:[2001:db8::1", .badHost("[2001:db8::1")), ("stun:[fe80::1%1]", .badHost("fe80::1%1")),
+      ("stun:[192.0.2.1]", .badHost("192.0.2.1")), ("stun:[::1]x", .badHost("[::1]x")),
+      ("stun:example.org:0", .badPort("0")), ("stun:example.org:65536", .badPort("65536")),
+      ("stun:example.org:+80", .badPort("+80")), ("stun:example.org:000080", .badPort("000080")),
+      ("stun:example.org?transport=udp", .unexpectedQuery), ("turn:example.org?transport=", .unknownTransport("")),
+      ("turn:example.org?transport=sctp", .unknownTransport("sctp")), ("turn:example.org?ttl=1", .badQuery("ttl=1")),
+      ("turn:example.org?transport=udp&x=1", .unknownTransport("udp&x=1")),
+    ] as [(String, ICEServerURLError)])
   func refuses(text: String, why: ICEServerURLError) {
     #expect(throws: why) { try ICEServerURL(text) }
     #expect(!why.description.isEmpty)
@@ -84,9 +85,10 @@ import Wire
   @Test func eachURLCountsOnce() throws {
     var configuration = PeerConnectionConfiguration()
     configuration.iceServers += [ICEServer("STUN:stun.l.google.com:19302"), ICEServer("stun:other.example")]
-    #expect(try configuration.serverEndpoints().map(\.url.host) == [
-      "stun.l.google.com", "stun1.l.google.com", "other.example",
-    ])
+    #expect(
+      try configuration.serverEndpoints().map(\.url.host) == [
+        "stun.l.google.com", "stun1.l.google.com", "other.example",
+      ])
     configuration.iceServers = (1...17).map { ICEServer("stun:s\($0).example") }
     #expect(throws: PeerConnectionError.self) { try configuration.serverEndpoints() }
   }
@@ -137,7 +139,8 @@ import Wire
   }
 
   @Test(arguments: [
-    AddressRewriting(to: "example.org"), AddressRewriting(to: "0.0.0.0"), AddressRewriting(from: "::1", to: "192.0.2.1"),
+    AddressRewriting(to: "example.org"), AddressRewriting(to: "0.0.0.0"),
+    AddressRewriting(from: "::1", to: "192.0.2.1"),
     AddressRewriting(from: "x", to: "192.0.2.1"),
   ])
   func rewritingThatMakesNoSenseIsRefused(rule: AddressRewriting) {
