@@ -8,7 +8,7 @@ from coturn import PASSWORD, PORT, USER
 from natlab.network import (
     FULL_CONE, HAIRPINNING, KINDS, NO_HAIRPINNING, NONE, PORT_RESTRICTED, SERVER, SYMMETRIC, Kind, Namespaces, Site,
     can_connect_directly)
-from natlab.peers import opened, start_both
+from natlab.peers import opened, pair_of, start_both
 
 STUN = "stun:%s:%d" % (SERVER, PORT)
 TURN = "turn:%s:%d,%s,%s" % (SERVER, PORT, USER, PASSWORD)
@@ -50,7 +50,7 @@ class Cell:
             return reason if self.must_connect or self.outcome.get("is_broken") else ""
         if not self.must_connect:
             return "connected by %s, though theory forbids it" % "-".join(pair)
-        if not self.direct and "relay" not in pair and "?" not in pair:
+        if not self.direct and "relay" not in pair:
             return "connected by %s, though only a relay should do" % "-".join(pair)
         if self.direct and self.is_patient and "relay" in pair:
             return "connected by %s, though no relay is needed" % "-".join(pair)
@@ -93,7 +93,7 @@ async def story(a, b, patience):
             return {"reason": "open, but a message does not arrive", "is_broken": True}
         if received.get("text") != text:
             return {"reason": "open, but something else arrives: %r" % received, "is_broken": True}
-    return {"pair": a.pair, "ms": 1000 * (opened_at - a.first_signal)}
+    return {"pair": await pair_of(a), "ms": 1000 * (opened_at - a.first_signal)}
 
 
 class Matrix:
