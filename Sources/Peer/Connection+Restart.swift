@@ -128,9 +128,13 @@ extension Connection {
   /// Carries what the agents have noticed to the layers above.
   mutating func takeAgentEvents(now: Instant) {
     while let event = ice.pollEvent() {
-      guard case .selectedPairChanged(let pair) = event else { continue }
-      gathering.stopKeepingAlive()
-      events.append(.selectedPairChanged(pair))
+      switch event {
+      case .selectedPairChanged(let pair):
+        gathering.stopKeepingAlive()
+        events.append(.selectedPairChanged(pair))
+      case .stateChanged(.failed): gathering.stopKeepingAlive()
+      case .stateChanged: break
+      }
     }
     var isNominated = false
     while let event = restarting?.pollEvent() {

@@ -161,7 +161,7 @@ private struct ConnectSession {
       // Setting it brings candidates, which must not be read before the offer that they belong to.
       JSONLines.write(ConnectLine(type: .offer, sdp: offer.sdp))
       try await connection.setLocalDescription(offer)
-    } catch let error as PeerConnectionError {
+    } catch {
       // The peer's own offer came first: its answer restarts both.
       JSONLines.write(ConnectLine(event: "error", reason: "\(error)"))
     }
