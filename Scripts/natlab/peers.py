@@ -127,8 +127,11 @@ async def opened(processes, patience):
     return waits[0] in done
 
 
-async def pair_of(process, patience=3):
-    """The kinds of candidates in use, which may be told a little after the channel has opened."""
-    with contextlib.suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(process.paired.wait(), patience)
+async def pair_of(process, better=lambda pair: True, patience=3):
+    """The kinds of candidates in use: they may be told after the channel has opened, and become better ones."""
+    ends = time.monotonic() + patience
+    while not (process.paired.is_set() and better(process.pair)) and time.monotonic() < ends:
+        process.paired.clear()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(process.paired.wait(), ends - time.monotonic())
     return process.pair
