@@ -26,7 +26,7 @@ sys.path[:0] = [str(ROOT / "Scripts"), str(ROOT / "Interop")]
 sys.dont_write_bytecode = True
 
 from coturn import PASSWORD, SECRET, USER, Coturn, CoturnError
-from natlab.peers import Peer, opened, start_both
+from natlab.peers import Peer, opened, pair_of, start_both
 
 PATIENCE = 20  # seconds that any one wait may take
 FORBIDDEN_PATIENCE = 5  # seconds after which what has not opened never will
@@ -110,7 +110,7 @@ async def run(case, peer, megabytes):
         took = began - sender.first_signal
         if took > LONGEST_OPENING:
             raise Mismatch("open after %.0f ms" % (1000 * took))
-        if case.pair not in sender.pair:
+        if case.pair not in await pair_of(sender):
             raise Mismatch("the pair is %s-%s" % sender.pair)
         sender.say(sendBytes=megabytes * 1_000_000)
         while "sent" not in ends:

@@ -241,8 +241,11 @@ class Site:
 
 
 def bridge(*addresses):
-    """Lines for `ip` that make the interface `in`, which others are plugged into."""
-    return ["link add in type bridge forward_delay 0", "link set in up",
+    """Lines for `ip` that make the interface `in`, which others are plugged into.
+
+    Its hardware address is its own: it would otherwise be that of some plug, and change with that plug's going.
+    """
+    return ["link add in address 02:00:00:00:00:01 type bridge forward_delay 0", "link set in up",
             *("addr add %s dev in" % address for address in addresses)]
 
 

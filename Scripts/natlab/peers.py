@@ -24,7 +24,7 @@ class Process:
 
     def __init__(self, process, name):
         self.process, self.name, self.other = process, name, None
-        self.opened, self.over = asyncio.Event(), asyncio.Event()
+        self.opened, self.over, self.paired = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.pair, self.reason, self.messages, self.last_words = ("?", "?"), "", asyncio.Queue(), b""
         self.first_signal = None
         self.on_event = lambda event, value: None
@@ -59,6 +59,7 @@ class Process:
                 self.opened.set()
             elif event == "pair":
                 self.pair = (value["local"], value["remote"])
+                self.paired.set()
             elif event == "message":
                 self.messages.put_nowait(value)
             else:
@@ -124,3 +125,13 @@ async def opened(processes, patience):
     for wait in waits:
         wait.cancel()
     return waits[0] in done
+
+
+async def pair_of(process, better=lambda pair: True, patience=3):
+    """The kinds of candidates in use: they may be told after the channel has opened, and become better ones."""
+    ends = time.monotonic() + patience
+    while not (process.paired.is_set() and better(process.pair)) and time.monotonic() < ends:
+        process.paired.clear()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(process.paired.wait(), ends - time.monotonic())
+    return process.pair

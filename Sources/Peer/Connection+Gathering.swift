@@ -38,6 +38,10 @@ extension Connection {
 
   /// Carries what was found to ICE and to the application.
   mutating func takeGathered(now: Instant) {
+    // Adding a candidate leads back here, before the candidate itself is told: its end must not overtake it.
+    guard !isTakingGathered else { return }
+    isTakingGathered = true
+    defer { isTakingGathered = false }
     while let event = gathering.pollEvent() {
       switch event {
       case .reflexive(let mapped, let base, let socket, let server):

@@ -92,6 +92,7 @@ package struct Connection: ~Copyable {
   package internal(set) var gathering: Gathering
   /// No further server will be asked in this generation.
   var areServersComplete = false
+  var isTakingGathered = false
   var hasReleasedRelays = false
   /// The route that was in use before the last restart.
   var formerRoute: Route?
