@@ -93,7 +93,7 @@ async def story(a, b, patience, better=lambda pair: True):
             return {"reason": "open, but a message does not arrive", "is_broken": True}
         if received.get("text") != text:
             return {"reason": "open, but something else arrives: %r" % received, "is_broken": True}
-    return {"pair": await pair_of(a, better), "ms": 1000 * (opened_at - a.first_signal)}
+    return {"pair": await pair_of(a, better, patience), "ms": 1000 * (opened_at - a.first_signal)}
 
 
 class Matrix:

@@ -127,7 +127,7 @@ async def opened(processes, patience):
     return waits[0] in done
 
 
-async def pair_of(process, better=lambda pair: True, patience=3):
+async def pair_of(process, better=lambda pair: True, patience=10):
     """The kinds of candidates in use: they may be told after the channel has opened, and become better ones."""
     ends = time.monotonic() + patience
     while not (process.paired.is_set() and better(process.pair)) and time.monotonic() < ends:
