@@ -55,6 +55,7 @@ struct Summary: Equatable {
     case .unknownAttributes(let types): "unknown-attributes \(types.copyBytes())"
     case .priority(let value): "priority \(value)"
     case .useCandidate: "use-candidate"
+    case .nomination(let number): "nomination \(number)"
     case .iceControlled(let tieBreaker): "controlled \(String(tieBreaker, radix: 16))"
     case .iceControlling(let tieBreaker): "controlling \(String(tieBreaker, radix: 16))"
     case .messageIntegrity(let code): "integrity \(code.byteCount)"
