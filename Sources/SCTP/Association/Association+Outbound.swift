@@ -36,7 +36,9 @@ extension SCTPAssociation {
       ChunkHeader.finish(chunkAt: cookie, into: &out)
       writeControl(limit: start + configuration.maximumPacketSize, into: &out)
       // §5.1 C: data may come behind the cookie, and in no other packet before the cookie is acknowledged.
-      if sender.isReady(now: now), sender.writeData(limit: start + configuration.maximumPacketSize, into: &out, now: now) {
+      if sender.isReady(now: now),
+        sender.writeData(limit: start + configuration.maximumPacketSize, into: &out, now: now)
+      {
         heartbeat.lastDataAt = now
       }
     case .established where pathMTU.hasProbeDue && !cookieAckDue:

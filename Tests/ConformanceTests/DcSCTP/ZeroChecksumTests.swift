@@ -29,7 +29,9 @@ import Wire
         #expect(isCorrect || !hasChecksum(entry.packet))
         if kinds.contains(ChunkType.initiation) || kinds.contains(ChunkType.cookieEcho) {
           #expect(isCorrect)
-        } else if carriesData(entry.packet) { #expect(hasChecksum(entry.packet) != (a && b)) }
+        } else if carriesData(entry.packet) {
+          #expect(hasChecksum(entry.packet) != (a && b))
+        }
       }
     }
   }
