@@ -4,9 +4,17 @@
 // This file: the model and what follows from it. BBR+Probing.swift: the phases in which the model is kept up to date.
 // Names are the draft's. Rates in bytes a second; "long-term" bounds come from probing, "short-term" ones from loss since.
 //
-// Departures from the draft: loss below the bound of 2 % does not lower the short-term bounds, or a path that loses 1 % at
-// random would be slowed by 2 % each round; and the bound is judged with what chance may do to it. A round trip within a sixteenth of the smallest one counts as having seen it again, which spares the pauses of ProbeRTT when the queue is empty anyway; the window is not saved and restored around recovery,
-// because the model bounds it throughout.
+// Departures from the draft:
+// - Loss below the bound of 2 % does not lower the short-term bounds, or a path that loses 1 % at random would be slowed by
+//   2 % each round; and the bound is judged with what chance may do to it.
+// - While a queue stands (StandingQueue.swift), every loss is an overflow's and counts, and the long-term bound then leaves
+//   what CUBIC would leave. Otherwise CUBIC beside us yields at each overflow until nothing is left for it.
+// - In a long queue that somebody else keeps up without overflow the window is three products instead of two, probes come
+//   twice as often and ProbeRTT lets go of less: a model of the path without its queue would find less each time.
+// - Up goes on while a round brings an eighth more, not a quarter: beside others no more can be had.
+// - A round trip within a sixteenth of the smallest one counts as having seen it again, which spares the pauses of ProbeRTT
+//   when the queue is empty anyway.
+// - The window is not saved and restored around recovery, because the model bounds it throughout.
 
 import Wire
 
