@@ -43,9 +43,11 @@ extension DataSender {
 
   // MARK: FORWARD-TSN
 
-  /// A SACK shows that the peer has not skipped yet: the FORWARD-TSN is repeated, but once a round trip at most.
+  /// A SACK shows that the peer has not skipped yet: the FORWARD-TSN is repeated, but once a round trip at most (RFC 3758
+  /// §3.5 C4). One that skips further is no repetition and does not wait: only T3 would think of it again.
   mutating func considerForwardTSN(now: Instant) {
-    if let sent = forwardTSNSentAt, now - sent < (roundTrip.smoothed ?? roundTrip.timeout) { return }
+    let isRepetition = outstanding.advancedEnd <= forwardTSNEnd
+    if isRepetition, let sent = forwardTSNSentAt, now - sent < (roundTrip.smoothed ?? roundTrip.timeout) { return }
     forwardTSNDue = true
   }
 
@@ -82,6 +84,7 @@ extension DataSender {
     write(newCumulativeTSN: outstanding.tsn(of: number - 1), skipped, into: &out)
     forwardTSNDue = false
     forwardTSNSentAt = now
+    forwardTSNEnd = number
     if retransmissionDeadline == nil { retransmissionDeadline = now + roundTrip.timeout }
   }
 

@@ -45,6 +45,8 @@ package struct DataSender: ~Copyable {
   /// FORWARD-TSN is due now; and when it was last sent.
   var forwardTSNDue = false
   var forwardTSNSentAt: Instant?
+  /// The chunk before which the last one has skipped everything.
+  var forwardTSNEnd = 0
 
   /// The largest packet with data on any path, and on this one as far as it is known.
   let packetSize: Int
@@ -129,6 +131,8 @@ package struct DataSender: ~Copyable {
     isProbeDue = false
     hasProbed = false
     forwardTSNDue = false
+    forwardTSNSentAt = nil
+    forwardTSNEnd = 0
   }
 
   /// Everything handed over has been acknowledged or given up, and the peer knows.

@@ -124,6 +124,28 @@ import Wire
     }
   }
 
+  @Test("a FORWARD-TSN that skips further does not wait for the last one's round trip; one that repeats it does")
+  func furtherSkipDoesNotWait() throws {
+    var tester = try sending(1, .maximumRetransmits(0))
+    try tester.send(pattern(1_000))
+    try tester.send(pattern(1_000), .maximumRetransmits(0))
+    for _ in 0..<3 { try tester.send(pattern(1_000)) }
+    tester.wait(.milliseconds(30))  // paced
+    let first = firstTSN(tester, 6)
+    tester.wait(.milliseconds(50))
+    func skips() throws -> [UInt32] {
+      try tester.sent().flatMap(\.chunks).filter { $0.type == ChunkType.forwardTSN }.map { $0.uint32(at: 0) }
+    }
+    // The first three are lost; the second is repeated.
+    tester.hand(sack(first.reversed(by: 1), gaps: [(4, 6)]))
+    #expect(try skips() == [first.rawValue])
+    tester.hand(sack(first.reversed(by: 1), gaps: [(4, 6)]))
+    #expect(try skips().isEmpty)
+    tester.hand(sack(first.advanced(by: 1), gaps: [(2, 4)]))
+    let further = try skips()
+    #expect(further.map { $0 &- first.rawValue } == [2])
+  }
+
   @Test("FORWARD-TSN goes no further than what is given up")
   func forwardTSNStops() throws {
     var tester = try sending(1, .maximumRetransmits(0))
