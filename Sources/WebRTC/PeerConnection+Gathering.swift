@@ -1,5 +1,6 @@
-// PeerConnection+Gathering.swift — the sockets of a connection and the servers that it asks (RFC 8445 §5.1.1, W3C
-// "gather"), at first and after each ICE restart, and what happens when the addresses of this machine change.
+// PeerConnection+Gathering.swift — the search for candidates (RFC 8445 §5.1.1, W3C "gather"), at first and after each ICE
+// restart: which servers are asked, and what happens when the addresses of this machine change. The sockets themselves are
+// in PeerConnection+HostSockets.swift.
 //
 // Host candidates are there at once. Servers are asked in the background, so that one that is slow, or whose name is, holds
 // up nothing but the word that no more candidates follow.
@@ -12,15 +13,6 @@ import Peer
 import STUN
 import TLS
 package import Wire
-
-/// A socket of a connection, on one of this machine's addresses.
-struct HostSocket {
-  let socket: EventLoopSocket
-  /// Stands for the address where that is hidden.
-  var hiddenName: DNSName?
-
-  var address: SocketAddress { socket.localAddress }
-}
 
 /// A stream socket for a TURN server, kept for the next search.
 struct ServerStream {
@@ -47,44 +39,6 @@ extension PeerConnection {
     do { _ = try registration.watchInterfaces() } catch {
       configuration.logger.info("changes of this machine's addresses go unnoticed: \(error)")
     }
-  }
-
-  private func openSockets(on addresses: [IPAddress]) {
-    guard let registration else { return }
-    for address in addresses where !sockets.contains(where: { $0.address.ip == address }) {
-      do {
-        let socket = try registration.openSocket(
-          SocketAddress(ip: address, port: 0), portRange: configuration.portRange)
-        sockets.append(HostSocket(socket: socket))
-        if configuration.iceTransportPolicy == .all { addHostCandidate(sockets.count - 1) }
-      } catch {
-        // An address may vanish between the listing and the bind; the others still serve.
-        configuration.logger.debug("no socket on \(address): \(error)")
-      }
-    }
-  }
-
-  private func addHostCandidate(_ index: Int) {
-    let (socket, address) = (sockets[index].socket, sockets[index].address)
-    var name: String?
-    var extra: IPAddress?
-    switch rewriter.name(of: address.ip) {
-    case .asItIs:
-      // Loopback tells nobody where this machine is.
-      if configuration.hidesHostAddresses, !address.ip.isLoopback {
-        sockets[index].hiddenName = LocalNames.on(loop).claim(address.ip)
-        name = sockets[index].hiddenName?.description
-        guard name != nil else { return }  // better no candidate than the address
-      }
-    case .replaced(let other): name = "\(other)"
-    case .added(let other): extra = other
-    }
-    let candidate = machine.addLocalCandidate(address, socket: socket.id, hiddenAs: name, now: loop.now)
-    announce(candidate)
-    guard let extra else { return }
-    let mapped = SocketAddress(ip: extra, port: address.port)
-    let added = machine.addReflexiveCandidate(mapped, base: address, socket: socket.id, now: loop.now)
-    if let added { announce(added) }
   }
 
   func announce(_ candidate: ICECandidate) { announce(machine.signalled(candidate)) }
@@ -228,10 +182,8 @@ extension PeerConnection {
     let inUse = machine.ice.selectedPair?.route.socket
     var lostRoute = false
     for gone in sockets where !addresses.contains(where: { $0.address == gone.address.ip }) {
-      lostRoute = lostRoute || gone.socket.id == inUse || inUse?.isVirtual == true
-      if let name = gone.hiddenName { LocalNames.on(loop).giveUp(name) }
-      registration?.closeSocket(gone.socket.id)
-      machine.socketClosed(gone.socket.id, now: now)
+      lostRoute = lostRoute || inUse.map { gone.ids.contains($0) || $0.isVirtual } == true
+      close(gone, now: now)
       configuration.logger.info("the address \(gone.address.ip) is gone")
     }
     sockets.removeAll { gone in !addresses.contains { $0.address == gone.address.ip } }
@@ -266,6 +218,7 @@ extension PeerConnection {
     let candidate: ICECandidate
     do { candidate = try ICECandidate(parsing: text) } catch { return false }  // the machine says what is wrong with it
     guard case .name(let host, let port) = candidate.address else { return false }
+    guard candidate.tcpType != .active else { return true }  // it is the peer that connects from there
     guard configuration.resolvesLocalNames, let name = DNSName(host), name.isLocal,
       namesLookedUp < Self.maximumNames
     else { return true }
@@ -292,9 +245,4 @@ extension PeerConnection {
 
   /// Names of one peer that are looked up; a browser has as many as interfaces.
   private static let maximumNames = 32
-
-  /// Gives back what outlives sockets.
-  func giveUpNames() {
-    for socket in sockets { if let name = socket.hiddenName { LocalNames.on(loop).giveUp(name) } }
-  }
 }
