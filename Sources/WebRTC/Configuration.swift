@@ -54,6 +54,9 @@ public struct PeerConnectionConfiguration: Sendable {
   public var interfaces = InterfaceFilter()
   /// With a relay-only policy there are none.
   public var tcpCandidates = TCPCandidates.active
+  /// A UDP port that connections have in common, instead of one for each. Which addresses have candidates is then up to the
+  /// port, and so is the event loop; relays by UDP still take a port of their own, and `stuns:` servers are not asked.
+  public var sharedPort: UDPPort?
   /// The ports that sockets are bound to, and where TCP connections are accepted; nil: whichever the system chooses.
   public var portRange: ClosedRange<UInt16>?
   /// Public addresses that a cloud maps one to one to those of this machine.

@@ -92,21 +92,24 @@ extension PeerConnection {
   private func ask(_ endpoint: ICEServerEndpoint, at server: SocketAddress) {
     let name = ServerName(endpoint.url.host)
     guard endpoint.url.scheme.isRelay else {
+      let isSecure = endpoint.url.scheme.isSecure
       for base in sockets where canReach(server, from: base.address) {
+        // DTLS does not say for whom it is, so that only one of those who share a port could talk with the server.
+        if base.isShared, isSecure { continue }
         machine.discover(
           base: base.address, route: Route(socket: base.socket.id, remote: server),
-          secure: endpoint.url.scheme.isSecure ? name : nil, now: loop.now)
+          secure: isSecure ? name : nil, now: loop.now)
       }
       return
     }
     let credential = STUNCredential(username: endpoint.username, password: endpoint.credential)
     switch (endpoint.url.transport, endpoint.url.scheme.isSecure) {
     case (.udp, let isSecure):
-      guard let base = bestBase(toward: server) else { return }
+      guard let base = bestBase(toward: server), let socket = relaySocket(beside: base.socket.id) else { return }
       var request = RelayRequest(
-        route: Route(socket: base.socket.id, remote: server), transport: isSecure ? .dtls : .udp,
+        route: Route(socket: socket.id, remote: server), transport: isSecure ? .dtls : .udp,
         credential: credential, serverName: name)
-      if configuration.iceTransportPolicy == .all { request.base = base.address }
+      if configuration.iceTransportPolicy == .all, !base.isShared { request.base = base.address }
       machine.allocate(request, now: loop.now)
     case (.tcp, let isSecure):
       guard let stream = stream(for: endpoint, to: server, name: endpoint.url.host) else { return }
@@ -186,6 +189,9 @@ extension PeerConnection {
       close(gone, now: now)
       configuration.logger.info("the address \(gone.address.ip) is gone")
     }
+    configuration.sharedPort?.assumeIsolated { port in
+      port.keepOnly { ip in addresses.contains { $0.address == ip } }
+    }
     sockets.removeAll { gone in !addresses.contains { $0.address == gone.address.ip } }
     if hasNew || lostRoute { restartICE() }
     takeEvents(now: now)
@@ -202,6 +208,7 @@ extension PeerConnection {
 
   /// After a local description with new credentials: its candidates again, and the addresses and servers of now.
   func regather() {
+    renameOnSharedPort()
     for candidate in machine.localCandidates { announce(candidate) }
     do { try gather() } catch {
       configuration.logger.info("this machine's addresses are unknown: \(error)")

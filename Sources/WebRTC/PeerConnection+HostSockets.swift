@@ -8,18 +8,22 @@ import Logging
 import MDNS
 import Net
 import Peer
-package import Wire
+import Wire
 
 /// What a connection has on one of this machine's addresses.
 struct HostSocket {
   let socket: EventLoopSocket
+  /// Other connections have the socket, too.
+  let isShared: Bool
+  /// For TURN servers, where the other is shared: what comes from a server does not say for whom it is.
+  var relaySocket: EventLoopSocket?
   /// Where connections begin, or are accepted.
   var streams: [EventLoopSocket] = []
   /// Stands for the address where that is hidden.
   var hiddenName: DNSName?
 
   var address: SocketAddress { socket.localAddress }
-  var ids: [SocketID] { [socket.id] + streams.map(\.id) }
+  var ids: [SocketID] { ([socket, relaySocket].compactMap { $0 } + streams).map(\.id) }
 }
 
 extension PeerConnection {
@@ -29,9 +33,8 @@ extension PeerConnection {
     let first = sockets.count
     for address in addresses where !sockets.contains(where: { $0.address.ip == address }) {
       do {
-        let socket = try registration.openSocket(
-          SocketAddress(ip: address, port: 0), portRange: configuration.portRange)
-        sockets.append(HostSocket(socket: socket))
+        let socket = try open(address, registration)
+        sockets.append(HostSocket(socket: socket, isShared: configuration.sharedPort != nil))
       } catch {
         // An address may vanish between the listing and the bind; the others still serve.
         configuration.logger.debug("no socket on \(address): \(error)")
@@ -41,6 +44,47 @@ extension PeerConnection {
     // The better ones first: a peer that gets them one by one need not wait for them.
     for index in first..<sockets.count { addHostCandidate(index) }
     for index in first..<sockets.count { addStreamCandidates(index) }
+  }
+
+  private func open(_ address: IPAddress, _ registration: EventLoopRegistration) throws(NetError) -> EventLoopSocket {
+    guard let port = configuration.sharedPort else {
+      return try registration.openSocket(SocketAddress(ip: address, port: 0), portRange: configuration.portRange)
+    }
+    let shared = try port.assumeIsolated { port in port.socket(on: address) }.get()
+    let newest = machine.localCredentials.usernameFragment
+    let socket = try registration.join(shared, fragment: newest)
+    let current = machine.ice.localCredentials.usernameFragment
+    if current != newest { try registration.addFragment(current, on: socket.id) }
+    return socket
+  }
+
+  /// After an ICE restart: the shared port is to know our new name, and to forget those that nobody uses any more.
+  func renameOnSharedPort() {
+    guard let registration else { return }
+    let newest = machine.localCredentials.usernameFragment
+    let used = [newest, machine.ice.localCredentials.usernameFragment]
+    for socket in sockets where socket.isShared {
+      for old in sharedFragments where !used.contains(old) { registration.removeFragment(old, on: socket.socket.id) }
+      do { try registration.addFragment(newest, on: socket.socket.id) } catch {
+        configuration.logger.info("the restart does without \(socket.address): \(error)")
+      }
+    }
+    sharedFragments = used
+  }
+
+  /// Where requests to TURN servers leave, on the address of a host socket.
+  func relaySocket(beside base: SocketID) -> EventLoopSocket? {
+    guard let registration, let index = sockets.firstIndex(where: { $0.socket.id == base }) else { return nil }
+    guard sockets[index].isShared else { return sockets[index].socket }
+    if let known = sockets[index].relaySocket { return known }
+    let ip = sockets[index].address.ip
+    do {
+      sockets[index].relaySocket = try registration.openSocket(
+        SocketAddress(ip: ip, port: 0), portRange: configuration.portRange)
+    } catch {
+      configuration.logger.info("no socket for relays on \(ip): \(error)")
+    }
+    return sockets[index].relaySocket
   }
 
   private func addHostCandidate(_ index: Int) {

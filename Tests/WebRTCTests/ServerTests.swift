@@ -81,6 +81,24 @@ func gathered(_ connection: PeerConnection) async throws -> [String] {
     await connection.close()
   }
 
+  @Test func thoseWhoShareAPortGetTheirOwnAnswers() async throws {
+    let server = try LocalServer(answers: true)
+    let port = try await UDPPort(loopback: .only)
+    var configuration = Pair.loopbackOnly
+    configuration.sharedPort = port
+    configuration.iceServers = [ICEServer("stun:127.0.0.1:\(try await server.start())")]
+    let start = ContinuousClock.now
+    var connections: [PeerConnection] = []
+    for _ in 0..<5 {
+      connections.append(try PeerConnection(configuration: configuration))
+      #expect(try await gathered(connections.last!).allSatisfy { $0.contains("typ host") })
+    }
+    #expect(ContinuousClock.now - start < .seconds(8))  // a server that does not answer is given up after ten
+    #expect(server.requests == 5)
+    for connection in connections { await connection.close() }
+    await port.close()
+  }
+
   @Test func aServerThatSaysNothingDelaysNoConnection() async throws {
     let server = try LocalServer(answers: false)
     var configuration = Pair.loopbackOnly
