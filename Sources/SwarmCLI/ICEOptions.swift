@@ -16,7 +16,11 @@ struct ICEOptions: ParsableArguments {
     transform: Self.readPolicy)
   var policy = PeerConnectionConfiguration.ICETransportPolicy.all
   @Option(
-    help: ArgumentHelp("UDP ports to use, as FIRST-LAST.", valueName: "ports"), transform: Self.readRange)
+    help: ArgumentHelp("Candidates of TCP: none, active, or both to accept connections, too.", valueName: "which"),
+    transform: Self.readTCP)
+  var tcp = PeerConnectionConfiguration.TCPCandidates.active
+  @Option(
+    help: ArgumentHelp("Ports to use, as FIRST-LAST.", valueName: "ports"), transform: Self.readRange)
   var portRange: ClosedRange<UInt16>?
   @Flag(help: "Hide this machine's addresses behind .local names.") var hideAddresses = false
 
@@ -24,6 +28,7 @@ struct ICEOptions: ParsableArguments {
   func apply(to configuration: inout PeerConnectionConfiguration, servers: [ICEServer] = ICEServer.defaults) {
     configuration.iceServers = iceServer.isEmpty ? servers : iceServer.compactMap(\.server)
     configuration.iceTransportPolicy = policy
+    configuration.tcpCandidates = tcp
     configuration.portRange = portRange
     configuration.hidesHostAddresses = hideAddresses
   }
@@ -31,7 +36,7 @@ struct ICEOptions: ParsableArguments {
   /// The same options for another process of this program.
   var arguments: [String] {
     var arguments = iceServer.flatMap { ["--ice-server", $0.text] }
-    arguments += ["--policy", policy.rawValue]
+    arguments += ["--policy", policy.rawValue, "--tcp", tcp.rawValue]
     if let portRange { arguments += ["--port-range", "\(portRange.lowerBound)-\(portRange.upperBound)"] }
     if hideAddresses { arguments.append("--hide-addresses") }
     return arguments
@@ -42,6 +47,13 @@ struct ICEOptions: ParsableArguments {
       throw ValidationError("it is 'all' or 'relay'")
     }
     return policy
+  }
+
+  private static func readTCP(_ text: String) throws -> PeerConnectionConfiguration.TCPCandidates {
+    guard let which = PeerConnectionConfiguration.TCPCandidates(rawValue: text) else {
+      throw ValidationError("it is 'none', 'active' or 'both'")
+    }
+    return which
   }
 
   private static func readRange(_ text: String) throws -> ClosedRange<UInt16> {

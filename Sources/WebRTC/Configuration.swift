@@ -23,6 +23,15 @@ public struct PeerConnectionConfiguration: Sendable {
     case relay
   }
 
+  /// Which candidates of TCP there are beside those of UDP (RFC 6544).
+  public enum TCPCandidates: String, Sendable, CaseIterable {
+    case none
+    /// This side connects to a peer that accepts connections, as browsers do. It costs nothing until there is one.
+    case active
+    /// This side accepts connections, too: for peers whose networks let no UDP out. One more port for each address.
+    case activeAndPassive = "both"
+  }
+
   /// How the sender finds out how much the path carries.
   public enum CongestionControl: String, Sendable, CaseIterable {
     /// RFC 9260 §7.2: halves its window for every loss event.
@@ -43,7 +52,12 @@ public struct PeerConnectionConfiguration: Sendable {
   public var iceTransportPolicy = ICETransportPolicy.all
   /// Which network interfaces have candidates.
   public var interfaces = InterfaceFilter()
-  /// The ports that sockets are bound to; nil: whichever the system chooses.
+  /// With a relay-only policy there are none.
+  public var tcpCandidates = TCPCandidates.active
+  /// A UDP port that connections have in common, instead of one for each. Which addresses have candidates is then up to the
+  /// port, and so is the event loop; relays by UDP still take a port of their own, and `stuns:` servers are not asked.
+  public var sharedPort: UDPPort?
+  /// The ports that sockets are bound to, and where TCP connections are accepted; nil: whichever the system chooses.
   public var portRange: ClosedRange<UInt16>?
   /// Public addresses that a cloud maps one to one to those of this machine.
   public var addressRewriting: [AddressRewriting] = []

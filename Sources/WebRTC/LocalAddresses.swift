@@ -29,6 +29,21 @@ public struct InterfaceFilter: Sendable, Hashable {
     return (only.isEmpty || Self.matches(address.name, only)) && !Self.matches(address.name, except)
   }
 
+  /// Those addresses that may have candidates, in their order.
+  func addresses(
+    among all: [InterfaceAddress], loopback: PeerConnectionConfiguration.Loopback
+  ) -> [IPAddress] {
+    let wanted = all.filter { includes($0) }
+    let inner = wanted.filter { $0.isLoopback && !$0.isLinkLocal }.map(\.address)
+    let outer = wanted.filter { !$0.isLoopback }.map(\.address)
+    return switch loopback {
+    case .automatic: outer.isEmpty ? inner : outer
+    case .included: outer + inner
+    case .only: inner
+    case .excluded: outer
+    }
+  }
+
   private static func matches(_ name: String, _ patterns: [String]) -> Bool {
     patterns.contains { $0.hasSuffix("*") ? name.hasPrefix($0.dropLast()) : name == $0 }
   }
@@ -105,14 +120,7 @@ extension PeerConnectionConfiguration {
   }
 
   package func hostAddresses(among all: [InterfaceAddress]) -> [IPAddress] {
-    let wanted = all.filter { interfaces.includes($0) }
-    let inner = wanted.filter { $0.isLoopback && !$0.isLinkLocal }.map(\.address)
-    let outer = wanted.filter { !$0.isLoopback }.map(\.address)
-    return switch loopback {
-    case .automatic: outer.isEmpty ? inner : outer
-    case .included: outer + inner
-    case .only: inner
-    case .excluded: outer
-    }
+    if let sharedPort { return sharedPort.interfaces.addresses(among: all, loopback: sharedPort.loopback) }
+    return interfaces.addresses(among: all, loopback: loopback)
   }
 }

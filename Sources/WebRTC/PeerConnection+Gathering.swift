@@ -1,5 +1,6 @@
-// PeerConnection+Gathering.swift — the sockets of a connection and the servers that it asks (RFC 8445 §5.1.1, W3C
-// "gather"), at first and after each ICE restart, and what happens when the addresses of this machine change.
+// PeerConnection+Gathering.swift — the search for candidates (RFC 8445 §5.1.1, W3C "gather"), at first and after each ICE
+// restart: which servers are asked, and what happens when the addresses of this machine change. The sockets themselves are
+// in PeerConnection+HostSockets.swift.
 //
 // Host candidates are there at once. Servers are asked in the background, so that one that is slow, or whose name is, holds
 // up nothing but the word that no more candidates follow.
@@ -12,15 +13,6 @@ import Peer
 import STUN
 import TLS
 package import Wire
-
-/// A socket of a connection, on one of this machine's addresses.
-struct HostSocket {
-  let socket: EventLoopSocket
-  /// Stands for the address where that is hidden.
-  var hiddenName: DNSName?
-
-  var address: SocketAddress { socket.localAddress }
-}
 
 /// A stream socket for a TURN server, kept for the next search.
 struct ServerStream {
@@ -47,44 +39,6 @@ extension PeerConnection {
     do { _ = try registration.watchInterfaces() } catch {
       configuration.logger.info("changes of this machine's addresses go unnoticed: \(error)")
     }
-  }
-
-  private func openSockets(on addresses: [IPAddress]) {
-    guard let registration else { return }
-    for address in addresses where !sockets.contains(where: { $0.address.ip == address }) {
-      do {
-        let socket = try registration.openSocket(
-          SocketAddress(ip: address, port: 0), portRange: configuration.portRange)
-        sockets.append(HostSocket(socket: socket))
-        if configuration.iceTransportPolicy == .all { addHostCandidate(sockets.count - 1) }
-      } catch {
-        // An address may vanish between the listing and the bind; the others still serve.
-        configuration.logger.debug("no socket on \(address): \(error)")
-      }
-    }
-  }
-
-  private func addHostCandidate(_ index: Int) {
-    let (socket, address) = (sockets[index].socket, sockets[index].address)
-    var name: String?
-    var extra: IPAddress?
-    switch rewriter.name(of: address.ip) {
-    case .asItIs:
-      // Loopback tells nobody where this machine is.
-      if configuration.hidesHostAddresses, !address.ip.isLoopback {
-        sockets[index].hiddenName = LocalNames.on(loop).claim(address.ip)
-        name = sockets[index].hiddenName?.description
-        guard name != nil else { return }  // better no candidate than the address
-      }
-    case .replaced(let other): name = "\(other)"
-    case .added(let other): extra = other
-    }
-    let candidate = machine.addLocalCandidate(address, socket: socket.id, hiddenAs: name, now: loop.now)
-    announce(candidate)
-    guard let extra else { return }
-    let mapped = SocketAddress(ip: extra, port: address.port)
-    let added = machine.addReflexiveCandidate(mapped, base: address, socket: socket.id, now: loop.now)
-    if let added { announce(added) }
   }
 
   func announce(_ candidate: ICECandidate) { announce(machine.signalled(candidate)) }
@@ -138,21 +92,24 @@ extension PeerConnection {
   private func ask(_ endpoint: ICEServerEndpoint, at server: SocketAddress) {
     let name = ServerName(endpoint.url.host)
     guard endpoint.url.scheme.isRelay else {
+      let isSecure = endpoint.url.scheme.isSecure
       for base in sockets where canReach(server, from: base.address) {
+        // DTLS does not say for whom it is, so that only one of those who share a port could talk with the server.
+        if base.isShared, isSecure { continue }
         machine.discover(
           base: base.address, route: Route(socket: base.socket.id, remote: server),
-          secure: endpoint.url.scheme.isSecure ? name : nil, now: loop.now)
+          secure: isSecure ? name : nil, now: loop.now)
       }
       return
     }
     let credential = STUNCredential(username: endpoint.username, password: endpoint.credential)
     switch (endpoint.url.transport, endpoint.url.scheme.isSecure) {
     case (.udp, let isSecure):
-      guard let base = bestBase(toward: server) else { return }
+      guard let base = bestBase(toward: server), let socket = relaySocket(beside: base.socket.id) else { return }
       var request = RelayRequest(
-        route: Route(socket: base.socket.id, remote: server), transport: isSecure ? .dtls : .udp,
+        route: Route(socket: socket.id, remote: server), transport: isSecure ? .dtls : .udp,
         credential: credential, serverName: name)
-      if configuration.iceTransportPolicy == .all { request.base = base.address }
+      if configuration.iceTransportPolicy == .all, !base.isShared { request.base = base.address }
       machine.allocate(request, now: loop.now)
     case (.tcp, let isSecure):
       guard let stream = stream(for: endpoint, to: server, name: endpoint.url.host) else { return }
@@ -228,11 +185,12 @@ extension PeerConnection {
     let inUse = machine.ice.selectedPair?.route.socket
     var lostRoute = false
     for gone in sockets where !addresses.contains(where: { $0.address == gone.address.ip }) {
-      lostRoute = lostRoute || gone.socket.id == inUse || inUse?.isVirtual == true
-      if let name = gone.hiddenName { LocalNames.on(loop).giveUp(name) }
-      registration?.closeSocket(gone.socket.id)
-      machine.socketClosed(gone.socket.id, now: now)
+      lostRoute = lostRoute || inUse.map { gone.ids.contains($0) || $0.isVirtual } == true
+      close(gone, now: now)
       configuration.logger.info("the address \(gone.address.ip) is gone")
+    }
+    configuration.sharedPort?.assumeIsolated { port in
+      port.keepOnly { ip in addresses.contains { $0.address == ip } }
     }
     sockets.removeAll { gone in !addresses.contains { $0.address == gone.address.ip } }
     if hasNew || lostRoute { restartICE() }
@@ -250,6 +208,7 @@ extension PeerConnection {
 
   /// After a local description with new credentials: its candidates again, and the addresses and servers of now.
   func regather() {
+    renameOnSharedPort()
     for candidate in machine.localCandidates { announce(candidate) }
     do { try gather() } catch {
       configuration.logger.info("this machine's addresses are unknown: \(error)")
@@ -266,6 +225,7 @@ extension PeerConnection {
     let candidate: ICECandidate
     do { candidate = try ICECandidate(parsing: text) } catch { return false }  // the machine says what is wrong with it
     guard case .name(let host, let port) = candidate.address else { return false }
+    guard candidate.tcpType != .active else { return true }  // it is the peer that connects from there
     guard configuration.resolvesLocalNames, let name = DNSName(host), name.isLocal,
       namesLookedUp < Self.maximumNames
     else { return true }
@@ -292,9 +252,4 @@ extension PeerConnection {
 
   /// Names of one peer that are looked up; a browser has as many as interfaces.
   private static let maximumNames = 32
-
-  /// Gives back what outlives sockets.
-  func giveUpNames() {
-    for socket in sockets { if let name = socket.hiddenName { LocalNames.on(loop).giveUp(name) } }
-  }
 }

@@ -59,6 +59,8 @@ public actor PeerConnection {
   var machine: Connection
   var registration: EventLoopRegistration?
   var sockets: [HostSocket] = []
+  /// The user name fragments by which a shared port knows this connection.
+  var sharedFragments: [String] = []
   var streams: [ServerStream] = []
   /// Counts the searches for candidates: what belongs to an earlier one comes too late.
   var gatheringRound = 0
@@ -82,7 +84,7 @@ public actor PeerConnection {
   public nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe loop.asUnownedSerialExecutor() }
 
   /// - Throws: `PeerConnectionError.invalidParameter` when an ICE server or an address of the configuration cannot be
-  ///   read, `.system` when no key can be made or no event loop be started.
+  ///   read, or the shared port is on another event loop; `.system` when no key can be made or no event loop be started.
   public init(configuration: PeerConnectionConfiguration = .init()) throws(PeerConnectionError) {
     self.configuration = configuration
     endpoints = try configuration.serverEndpoints()
@@ -98,8 +100,12 @@ public actor PeerConnection {
     machineConfiguration.offersInitiation = configuration.offersSCTPInitiation
     machineConfiguration.hidesMappedAddresses = configuration.iceTransportPolicy == .relay
     machineConfiguration.sctp.congestionControl = configuration.congestionControl.inSCTP
+    let portLoop = configuration.sharedPort?.eventLoop
+    if let portLoop, let loop = configuration.eventLoop, loop !== portLoop {
+      throw .invalidParameter("eventLoop: the shared port has another one")
+    }
     do {
-      loop = try configuration.eventLoop ?? EventLoopGroup.shared.next()
+      loop = try portLoop ?? configuration.eventLoop ?? EventLoopGroup.shared.next()
     } catch {
       throw .system("\(error)")
     }

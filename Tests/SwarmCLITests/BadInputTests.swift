@@ -32,6 +32,7 @@ extension CommandTests {
         (["connect", "--offer", "--ice-server", "turn:x"], "TURN needs a username"),
         (["connect", "--offer", "--ice-server", "turn:x,name"], "URL,NAME,PASSWORD"),
         (["connect", "--offer", "--policy", "perhaps"], "perhaps"),
+        (["connect", "--offer", "--tcp", "passive"], "'none', 'active' or 'both'"),
         (["bench", "bulk", "--port-range", "9-8"], "FIRST-LAST"),
         (["serve", "--stun-port", "99999"], "99999"),
         (["bench", "speed"], "speed"),

@@ -37,6 +37,20 @@ extension CommandTests {
       #expect(await pair.answering.finish().ending == .init(code: 0))
     }
 
+    @Test("the one that offers sees no UDP, and connects over TCP to the one that answers")
+    func tcp() async throws {
+      let offering = try Program(["connect", "--offer"])
+      let answering = try Program(["connect", "--answer", "--tcp", "both"])
+      try answering.write(try await offering.line(with: "\"type\":\"offer\""))
+      try offering.write(try await answering.line(with: "\"type\":\"answer\""))
+      try offering.write(try await answering.line(with: "\"candidate\":", "127.0.0.1", "tcptype passive"))
+      let pair = try await offering.event("pair")
+      #expect(pair["protocol"]?.stringValue == "tcp")
+      _ = try await answering.event("open")
+      try offering.endInput()
+      #expect(await answering.finish().ending == .init(code: 0))
+    }
+
     @Test("an answer comes before the candidates that belong to it")
     func order() async throws {
       let pair = try await Pair(answering: [])

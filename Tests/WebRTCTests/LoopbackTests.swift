@@ -14,6 +14,11 @@ struct Pair {
     answerer = try PeerConnection(configuration: configuration)
   }
 
+  init(offerer: PeerConnection, answerer: PeerConnection) {
+    self.offerer = offerer
+    self.answerer = answerer
+  }
+
   static var loopbackOnly: PeerConnectionConfiguration {
     var configuration = PeerConnectionConfiguration()
     configuration.loopback = .only

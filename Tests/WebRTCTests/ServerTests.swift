@@ -56,7 +56,8 @@ private final class LocalServer: EventLoopParticipant, @unchecked Sendable {
   var deadline: Instant? { nil }
 }
 
-private func gathered(_ connection: PeerConnection) async throws -> [String] {
+/// The candidates of a search.
+func gathered(_ connection: PeerConnection) async throws -> [String] {
   _ = try await connection.createDataChannel("x")
   try await connection.setLocalDescription(try await connection.createOffer())
   var candidates: [String] = []
@@ -78,6 +79,24 @@ private func gathered(_ connection: PeerConnection) async throws -> [String] {
     #expect(candidates.allSatisfy { $0.contains("typ host") })
     #expect(server.requests == 1)
     await connection.close()
+  }
+
+  @Test func thoseWhoShareAPortGetTheirOwnAnswers() async throws {
+    let server = try LocalServer(answers: true)
+    let port = try await UDPPort(loopback: .only)
+    var configuration = Pair.loopbackOnly
+    configuration.sharedPort = port
+    configuration.iceServers = [ICEServer("stun:127.0.0.1:\(try await server.start())")]
+    let start = ContinuousClock.now
+    var connections: [PeerConnection] = []
+    for _ in 0..<5 {
+      connections.append(try PeerConnection(configuration: configuration))
+      #expect(try await gathered(connections.last!).allSatisfy { $0.contains("typ host") })
+    }
+    #expect(ContinuousClock.now - start < .seconds(8))  // a server that does not answer is given up after ten
+    #expect(server.requests == 5)
+    for connection in connections { await connection.close() }
+    await port.close()
   }
 
   @Test func aServerThatSaysNothingDelaysNoConnection() async throws {
@@ -125,8 +144,10 @@ private func gathered(_ connection: PeerConnection) async throws -> [String] {
   @Test func portsComeFromTheRange() async throws {
     var configuration = Pair.loopbackOnly
     configuration.portRange = 42_100...42_199
+    configuration.tcpCandidates = .activeAndPassive
     let connection = try PeerConnection(configuration: configuration)
-    let candidates = try await gathered(connection)
+    let candidates = try await gathered(connection).filter { !$0.contains("tcptype active") }
+    #expect(candidates.contains { $0.contains("tcptype passive") })
     let ports = candidates.compactMap { Int($0.split(separator: " ")[5]) }
     #expect(!ports.isEmpty && ports.allSatisfy { (42_100...42_199).contains($0) })
     await connection.close()
@@ -135,16 +156,18 @@ private func gathered(_ connection: PeerConnection) async throws -> [String] {
   @Test func addressesAreRewritten() async throws {
     var configuration = Pair.loopbackOnly
     configuration.addressRewriting = [AddressRewriting(from: "127.0.0.1", to: "203.0.113.7")]
+    configuration.tcpCandidates = .activeAndPassive
     let replaced = try PeerConnection(configuration: configuration)
     let candidates = try await gathered(replaced).filter { !$0.contains("::") }
-    #expect(candidates.count == 1)
+    #expect(candidates.count == 3)
     #expect(candidates.allSatisfy { $0.contains(" 203.0.113.7 ") && $0.contains("typ host") })
     await replaced.close()
     configuration.addressRewriting[0].mode = .add
     let added = try PeerConnection(configuration: configuration)
     let both = try await gathered(added).filter { !$0.contains("::") }
-    #expect(both.count == 2)
-    #expect(both.last?.contains("203.0.113.7") == true && both.last?.contains("typ srflx raddr 127.0.0.1") == true)
+    #expect(both.count == 5)
+    let reflexive = both.filter { $0.contains("203.0.113.7") && $0.contains("typ srflx raddr 127.0.0.1") }
+    #expect(reflexive.map { $0.contains("tcptype passive") } == [false, true])
     await added.close()
   }
 
