@@ -1,6 +1,6 @@
 // Addressee.swift — for which of many agents behind one socket a message is (RFC 8445 §7.2.2, §7.3).
 
-package import Wire
+import Wire
 
 /// What a message says about whom it is for, before anybody has checked that it is authentic: that is up to the agent.
 package enum STUNAddressee: Hashable, Sendable {
