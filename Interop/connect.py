@@ -26,6 +26,7 @@ class SwarmConnect:
         self.events = queue.Queue()
         self.lines = queue.Queue()
         self.stderr = bytearray()
+        self.pair = None
         self.process = subprocess.Popen(
             [executable, "connect", *arguments],
             stdin=subprocess.PIPE,
@@ -115,7 +116,9 @@ class SwarmConnect:
                 self.events.put({"event": "not JSON", "line": repr(line[:200])})
                 continue
             self.trace("< swarm", value)
-            if "event" in value:
+            if value.get("event") == "pair":
+                self.pair = value  # comes before or after the open channel, and again with every better way
+            elif "event" in value:
                 self.events.put(value)
             elif "type" in value or "candidate" in value:
                 self.on_signal(value)
