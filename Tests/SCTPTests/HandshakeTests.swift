@@ -94,6 +94,25 @@ import Wire
     #expect(inFlight == 0)
   }
 
+  @Test("a reset that was asked for before happens after a stale cookie, too, once its stream has drained")
+  func staleCookieWithReset() throws {
+    var short = SCTPConfiguration()
+    short.cookieLifetime = .milliseconds(40)
+    var world = World(b: short)
+    world.a.association.connect(now: world.now)
+    try world.a.association.send(OutgoingMessage(1, [7]), now: world.now)
+    world.a.association.resetStreams([1], now: world.now)
+    func has(_ type: UInt8) -> Bool { world.log.contains { $0.packet[12] == type } }
+    while !has(ChunkType.initiationAck), world.step(limit: world.now + .seconds(1)) {}
+    world.network.delay = .milliseconds(50)
+    while !has(ChunkType.error), world.step(limit: world.now + .seconds(1)) {}
+    #expect(has(ChunkType.error))
+    world.network.delay = .milliseconds(10)
+    world.run(for: .seconds(20))
+    #expect(world.b.messages.map(\.payload) == [[7]])
+    #expect(world.a.events.contains(.outgoingStreamsReset([1])))
+  }
+
   @Test("INIT, then COOKIE-ECHO, is given up after the limit", arguments: [ChunkType.initiation, ChunkType.cookieEcho])
   func givesUp(lost: UInt8) {
     var world = World()

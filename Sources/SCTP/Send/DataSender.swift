@@ -82,7 +82,7 @@ package struct DataSender: ~Copyable {
   /// has led to nothing goes again.
   package mutating func start(initialTSN: TSN, peerWindow: Int, mayAbandon: Bool, interleaves: Bool = false) {
     if !outstanding.isEmpty {
-      queue.rewind()
+      queue.rewind(keepsResets: true)
       forget()
     }
     outstanding = OutstandingData(initialTSN: initialTSN)
@@ -105,7 +105,7 @@ package struct DataSender: ~Copyable {
 
   /// The peer has restarted (§5.2.4.1): nothing that was sent counts.
   mutating func restart(_ configuration: SCTPConfiguration, random: RandomSource) {
-    queue.rewind()
+    queue.rewind(keepsResets: false)
     outstanding = OutstandingData(initialTSN: TSN(rawValue: 0))
     congestion = CongestionController(configuration.congestionControl, packetSize: maximumFragment, random: random)
     pathPacketSize = packetSize

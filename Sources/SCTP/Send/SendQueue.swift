@@ -240,20 +240,27 @@ struct SendQueue: ~Copyable {
 
   // MARK: Whole tables
 
-  /// Makes all messages as if none had been sent: the peer has restarted and knows nothing (RFC 9260 §5.2.4.1).
-  mutating func rewind() { rebuild { !$0.isAbandoned } }
+  /// Makes all messages as if none had been sent: the peer knows of none.
+  ///
+  /// - Parameter keepsResets: false when the peer has restarted, which has reset all streams (RFC 9260 §5.2.4.1).
+  mutating func rewind(keepsResets: Bool) { rebuild(keepsResets) { !$0.isAbandoned } }
 
   /// Lets go of messages for streams that the peer, as it turns out, does not have. Nothing has been sent yet.
-  mutating func dropMessages(fromStream limit: UInt16) { rebuild { $0.stream < limit } }
+  mutating func dropMessages(fromStream limit: UInt16) { rebuild(true) { $0.stream < limit } }
 
-  private mutating func rebuild(keeping isKept: (QueuedMessage) -> Bool) {
+  private mutating func rebuild(_ keepsResets: Bool, keeping isKept: (QueuedMessage) -> Bool) {
     var kept: [QueuedMessage] = []
     for message in messages where message.arrival != 0 && isKept(message) { kept.append(message) }
     kept.sort { $0.arrival < $1.arrival }
     var weights: [(UInt16, UInt16)] = []
-    streams.updateAll { id, stream in if stream.weight != Self.standardWeight { weights.append((id, stream.weight)) } }
+    var resetting: [UInt16] = []
+    streams.updateAll { id, stream in
+      if stream.weight != Self.standardWeight { weights.append((id, stream.weight)) }
+      if keepsResets, stream.isResetting { resetting.append(id) }
+    }
     removeAll()
     for (id, weight) in weights { streams[id].weight = weight }
+    for id in resetting { streams[id].isResetting = true }
     for var message in kept {
       message.sentBytes = 0
       message.sentFragments = 0
@@ -261,6 +268,8 @@ struct SendQueue: ~Copyable {
       message.next = -1
       enter(message)
     }
+    // What a stream waited for may be gone.
+    if resetting.contains(where: { streams[$0].messages == 0 }) { hasDrainedResettingStream = true }
   }
 
   mutating func removeAll() {
