@@ -50,6 +50,9 @@ public struct PeerConnectionConfiguration: Sendable {
   /// background: one that does not answer delays no connection that works without it. May be empty.
   public var iceServers = ICEServer.defaults
   public var iceTransportPolicy = ICETransportPolicy.all
+  /// Only answers connectivity checks and leaves the search to the peer (RFC 8445 §2.5): for a server with a public address.
+  /// Two such sides never connect.
+  public var isICELite = false
   /// Which network interfaces have candidates.
   public var interfaces = InterfaceFilter()
   /// With a relay-only policy there are none.

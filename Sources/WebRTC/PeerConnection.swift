@@ -98,6 +98,7 @@ public actor PeerConnection {
       machineConfiguration.sctp.receiveWindow, configuration.receiveBufferLimit)
     machineConfiguration.sctp.maximumReceiveWindow = configuration.receiveBufferLimit
     machineConfiguration.offersInitiation = configuration.offersSCTPInitiation
+    machineConfiguration.ice.isLite = configuration.isICELite
     machineConfiguration.hidesMappedAddresses = configuration.iceTransportPolicy == .relay
     machineConfiguration.sctp.congestionControl = configuration.congestionControl.inSCTP
     let portLoop = configuration.sharedPort?.eventLoop

@@ -1,9 +1,9 @@
-// TCPTests.swift — connections whose peers see no UDP of each other (RFC 6544).
+// TCPTests.swift — connections whose peers see no UDP of each other (RFC 6544), and those of which one end is ICE lite.
 
 import Testing
 import WebRTC
 
-@Suite("Over TCP", .timeLimit(.minutes(1))) struct TCPTests {
+@Suite("Over TCP, and with ICE lite", .timeLimit(.minutes(1))) struct TCPTests {
   static func isTCP(_ candidate: ICECandidateInit) -> Bool {
     candidate.isEndOfCandidates || candidate.candidate.contains(" tcp ")
   }
@@ -45,6 +45,21 @@ import WebRTC
       let selected = try #require(await connection.selectedCandidatePair)
       #expect(selected.local.transport == "tcp" && selected.remote.transport == "tcp")
     }
+    await pair.close()
+  }
+
+  @Test("a side that only answers checks connects, offering and answering", arguments: [true, false])
+  func lite(offers: Bool) async throws {
+    var configuration = Pair.loopbackOnly
+    configuration.isICELite = true
+    let lite = try PeerConnection(configuration: configuration)
+    let full = try PeerConnection(configuration: Pair.loopbackOnly)
+    let pair = Pair(offerer: offers ? lite : full, answerer: offers ? full : lite)
+    let near = try await pair.offerer.createDataChannel("lite")
+    try await pair.negotiate()
+    try await near.waitUntilOpen()
+    #expect(try #require(await lite.localDescription).sdp.contains("a=ice-lite"))
+    #expect(try !#require(await full.localDescription).sdp.contains("a=ice-lite"))
     await pair.close()
   }
 
