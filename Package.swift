@@ -44,6 +44,8 @@ let package = Package(
     .systemLibrary(name: "CPosix"),
     .systemLibrary(
       name: "COpenSSL", pkgConfig: "libssl", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(
+      name: "CSRTP2", pkgConfig: "libsrtp2", providers: [.apt(["libsrtp2-dev"])]),
     .target(name: "Wire", dependencies: ["CCRC32C"], swiftSettings: settings),
     .target(name: "Digest", dependencies: ["COpenSSL", "Wire"], swiftSettings: settings),
     .target(name: "STUN", dependencies: ["Wire", "Digest"], swiftSettings: settings),
@@ -51,19 +53,25 @@ let package = Package(
     .target(name: "ICE", dependencies: ["Wire", "STUN", deque], swiftSettings: settings),
     .target(name: "DTLS", dependencies: ["Wire", "Digest", "COpenSSL"], swiftSettings: settings),
     .target(name: "TLS", dependencies: ["Wire", "Digest", "COpenSSL"], swiftSettings: settings),
+    .target(name: "SRTP", dependencies: ["Wire", "CSRTP2"], swiftSettings: settings),
+    .target(name: "RTP", dependencies: ["Wire"], swiftSettings: settings),
+    .target(name: "Media", dependencies: ["Wire", "RTP", deque], swiftSettings: settings),
     .target(name: "SCTP", dependencies: ["Wire", "Digest", deque, heap], swiftSettings: settings),
     .target(name: "DataChannel", dependencies: ["Wire", "SCTP", deque], swiftSettings: settings),
     .target(name: "SDP", swiftSettings: settings),
     .target(name: "MDNS", dependencies: ["Wire", deque], swiftSettings: settings),
     .target(
-      name: "Peer", dependencies: ["Wire", "STUN", "TURN", "ICE", "DTLS", "SCTP", "DataChannel", "SDP", deque],
+      name: "Peer",
+      dependencies: [
+        "Wire", "STUN", "TURN", "ICE", "DTLS", "SRTP", "RTP", "Media", "SCTP", "DataChannel", "SDP", deque,
+      ],
       swiftSettings: settings),
     .target(name: "Net", dependencies: ["Wire", "CPosix"], swiftSettings: settings),
     .target(
       name: "WebRTC",
       dependencies: [
-        "Wire", "STUN", "TURN", "ICE", "DTLS", "SCTP", "DataChannel", "SDP", "MDNS", "Peer", "Net", "TLS", deque,
-        logging,
+        "Wire", "STUN", "TURN", "ICE", "DTLS", "SRTP", "RTP", "Media", "SCTP", "DataChannel", "SDP", "MDNS", "Peer",
+        "Net", "TLS", deque, logging,
       ],
       swiftSettings: settings),
     .target(name: "Signaling", dependencies: ["Wire", "Digest", deque], swiftSettings: settings),
@@ -82,15 +90,17 @@ let package = Package(
     .executableTarget(
       name: "SwarmCLI",
       dependencies: [
-        "Wire", "Digest", "STUN", "Net", "Swarm", "WebRTC", "Signaling", "SignalingTransport", logging,
+        "Wire", "Digest", "STUN", "DTLS", "Net", "Swarm", "WebRTC", "Signaling", "SignalingTransport", logging,
         swarmOnly("ArgumentParser", "swift-argument-parser"),
       ], swiftSettings: settings),
     .target(
-      name: "Simulation", dependencies: ["Wire", "Peer", "ICE", "DTLS", "SCTP", "DataChannel", "SDP"],
+      name: "Simulation", dependencies: ["Wire", "Peer", "ICE", "DTLS", "RTP", "Media", "SCTP", "DataChannel", "SDP"],
       swiftSettings: settings),
     .target(
       name: "FuzzEntry",
-      dependencies: ["Wire", "STUN", "TURN", "ICE", "SCTP", "DataChannel", "SDP", "MDNS", "Signaling"],
+      dependencies: [
+        "Wire", "STUN", "TURN", "ICE", "SRTP", "RTP", "Media", "SCTP", "DataChannel", "SDP", "MDNS", "Signaling",
+      ],
       swiftSettings: settings),
     .target(name: "TestSupport", dependencies: ["Wire"], path: "Tests/TestSupport", swiftSettings: testSettings),
     .target(
@@ -109,13 +119,19 @@ let package = Package(
       swiftSettings: testSettings),
     .testTarget(
       name: "PeerTests",
-      dependencies: ["Peer", "ICE", "STUN", "DTLS", "Wire", "TestSupport", "TURNTestSupport", "CVirtualClock"],
+      dependencies: [
+        "Peer", "ICE", "STUN", "DTLS", "SRTP", "RTP", "Media", "SDP", "Wire", "TestSupport", "TURNTestSupport",
+        "CVirtualClock",
+      ],
       swiftSettings: testSettings),
     .testTarget(
       name: "CoturnTests", dependencies: ["TURN", "STUN", "Wire", "TestSupport"], swiftSettings: testSettings),
     .testTarget(name: "ICETests", dependencies: ["ICE", "STUN", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
       name: "DTLSTests", dependencies: ["DTLS", "TestSupport", "CVirtualClock"], swiftSettings: testSettings),
+    .testTarget(name: "SRTPTests", dependencies: ["SRTP", "Wire", "TestSupport"], swiftSettings: testSettings),
+    .testTarget(name: "RTPTests", dependencies: ["RTP", "Wire", "TestSupport"], swiftSettings: testSettings),
+    .testTarget(name: "MediaTests", dependencies: ["Media", "RTP", "Wire", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
       name: "SCTPTests", dependencies: [deque, "SCTP", "SCTPTestSupport", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
@@ -134,7 +150,8 @@ let package = Package(
     .testTarget(
       name: "SignalingTests", dependencies: ["Signaling", "Wire", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
-      name: "WebRTCTests", dependencies: ["WebRTC", "Net", "STUN", "Wire", "TestSupport"], swiftSettings: testSettings),
+      name: "WebRTCTests", dependencies: ["WebRTC", "RTP", "Net", "STUN", "Wire", "TestSupport"],
+      swiftSettings: testSettings),
     .testTarget(
       name: "SignalingTransportTests",
       dependencies: [

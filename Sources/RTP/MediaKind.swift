@@ -1,0 +1,3 @@
+// MediaKind.swift — what a stream carries.
+
+package enum MediaKind: String, Hashable, Sendable, CaseIterable { case audio, video }
