@@ -69,6 +69,10 @@ public struct PeerConnectionConfiguration: Sendable {
   public var hidesHostAddresses = false
   /// Whether the `.local` names behind which browsers hide their addresses are looked up on the local network.
   public var resolvesLocalNames = true
+  /// Whether audio and video that a peer offers are taken though no transceiver was added: each section then brings about
+  /// one that only receives, as in browsers. Otherwise such sections are refused, so that who wants nothing but data gets
+  /// nothing else. The first call of `addTransceiver` says yes for good.
+  public var acceptsMedia = false
   /// The largest message to accept, in bytes; told to the other side as `a=max-message-size` (RFC 8841 §6).
   public var maximumMessageSize = 262_144
   /// How many bytes `send` and `trySend` queue in one connection before the first waits and the second refuses.

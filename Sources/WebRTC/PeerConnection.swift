@@ -1,4 +1,4 @@
-// PeerConnection.swift — one connection to one peer (W3C `RTCPeerConnection`, data channels only).
+// PeerConnection.swift — one connection to one peer (W3C `RTCPeerConnection`). Media is in PeerConnection+Media.swift.
 //
 // Two doors: the event loop enters synchronously (PeerConnection+Loop.swift), everybody else with `await`. Both run on
 // the loop's thread, which is this actor's executor, so nothing inside is locked.
@@ -14,7 +14,7 @@ import SCTP
 import SDP
 import Wire
 
-/// A connection to a peer, carrying data channels.
+/// A connection to a peer, carrying data channels, and audio and video packet by packet.
 ///
 /// Descriptions and candidates travel through a signalling service of the application's choice:
 /// ```
@@ -39,13 +39,16 @@ public actor PeerConnection {
   public nonisolated let localCandidates: AsyncStream<ICECandidateInit>
   /// Every change of the connection's state; ends after `failed` or `closed`. For one reader.
   public nonisolated let connectionStates: AsyncStream<State>
-  /// Asks for an offer to be made and sent: after `restartICE`, and when this machine's addresses have changed (W3C
-  /// `negotiationneeded`). For one reader.
+  /// Asks for an offer to be made and sent: after `restartICE`, when this machine's addresses have changed, and after the
+  /// first negotiation when a transceiver is added, stopped or has another direction (W3C `negotiationneeded`). For one
+  /// reader.
   public nonisolated let negotiationNeeded: AsyncStream<Void>
   /// The candidate pair in use, whenever it is another one. For one reader.
   public nonisolated let selectedPairs: AsyncStream<SelectedCandidatePair>
   /// Channels that the peer opens. For one reader.
   public nonisolated let incomingChannels: AsyncStream<DataChannel>
+  /// Transceivers through which the peer sends, as soon as both sides have agreed on it (W3C `track`). For one reader.
+  public nonisolated let incomingTracks: AsyncStream<RTPTransceiver>
 
   public nonisolated let configuration: PeerConnectionConfiguration
   public internal(set) var state = State.new
@@ -71,6 +74,15 @@ public actor PeerConnection {
   var channels: [ChannelID: DataChannel] = [:]
   /// Entries taken from the exchange that the machine has no room for yet.
   var entries = Entries()
+  nonisolated let outbox = RTPOutbox()
+  /// In the order in which they came to be.
+  public internal(set) var transceivers: [RTPTransceiver] = []
+  /// Those that `incomingTracks` has told of.
+  var announcedTracks: Set<Int> = []
+  /// Packets taken from the outbox that the machine has no room for yet.
+  var packets = Packets()
+  /// Packets that could not be sent after all.
+  var packetsDropped: UInt64 = 0
   /// The channels with bytes that SCTP holds and has not given to the network yet.
   var sending: [DataChannel] = []
   /// Set when the loop has sent the last words and closed the sockets.
@@ -79,6 +91,7 @@ public actor PeerConnection {
   let stateContinuation: AsyncStream<State>.Continuation
   let channelContinuation: AsyncStream<DataChannel>.Continuation
   let negotiationContinuation: AsyncStream<Void>.Continuation
+  let trackContinuation: AsyncStream<RTPTransceiver>.Continuation
   let pairContinuation: AsyncStream<SelectedCandidatePair>.Continuation
 
   public nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe loop.asUnownedSerialExecutor() }
@@ -101,6 +114,8 @@ public actor PeerConnection {
     machineConfiguration.ice.isLite = configuration.isICELite
     machineConfiguration.hidesMappedAddresses = configuration.iceTransportPolicy == .relay
     machineConfiguration.sctp.congestionControl = configuration.congestionControl.inSCTP
+    machineConfiguration.acceptsMedia = configuration.acceptsMedia
+    machineConfiguration.codecs = { kind in RTPCodec.defaults(for: .init(kind)).map { .init($0) } }
     let portLoop = configuration.sharedPort?.eventLoop
     if let portLoop, let loop = configuration.eventLoop, loop !== portLoop {
       throw .invalidParameter("eventLoop: the shared port has another one")
@@ -125,10 +140,14 @@ public actor PeerConnection {
     (selectedPairs, pairContinuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(16))
     (incomingChannels, channelContinuation) = AsyncStream.makeStream(
       bufferingPolicy: .bufferingOldest(Self.maximumUnseenChannels))
+    (incomingTracks, trackContinuation) = AsyncStream.makeStream(
+      bufferingPolicy: .bufferingOldest(Self.maximumUnseenTracks))
   }
 
   /// Channels of the peer that nobody has taken from `incomingChannels` yet; further ones are closed.
   static let maximumUnseenChannels = 1_024
+  /// More than there can be transceivers.
+  static let maximumUnseenTracks = 256
 
   // MARK: Channels
 
@@ -145,6 +164,7 @@ public actor PeerConnection {
       throw .init(error)
     }
     let channel = makeChannel(handle, label: label, configuration)
+    askForNegotiation()
     touch()
     return channel
   }
@@ -159,11 +179,13 @@ public actor PeerConnection {
 
   /// An offer for the connection as it is now. Set it as the local description before sending it.
   public func createOffer() throws(PeerConnectionError) -> SessionDescription {
+    takeDirections()
     do { return SessionDescription(type: .offer, sdp: try machine.createOffer()) } catch { throw .init(error) }
   }
 
   /// The answer to the offer that was set as the remote description.
   public func createAnswer() throws(PeerConnectionError) -> SessionDescription {
+    takeDirections()
     do { return SessionDescription(type: .answer, sdp: try machine.createAnswer()) } catch { throw .init(error) }
   }
 
@@ -173,6 +195,7 @@ public actor PeerConnection {
       throw .init(error)
     }
     if registration == nil { try gather() }
+    followDescriptions()
     takeEvents(now: loop.now)
     touch()
   }
@@ -184,6 +207,7 @@ public actor PeerConnection {
     }
     resolveNames(in: description)
     exchange.setMaximumMessageSize(machine.maximumOutgoingMessageSize)
+    followDescriptions()
     touch()
   }
 
