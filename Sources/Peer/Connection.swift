@@ -37,6 +37,10 @@ package struct Connection: ~Copyable {
       return sctp
     }()
     package var channels = ChannelLimits()
+    /// The hash functions by which our descriptions announce the certificate.
+    package var fingerprintAlgorithms: [FingerprintAlgorithm] = [.sha256]
+    /// The secrets of the DTLS session come out of `pollKeyLog`.
+    package var logsKeys = false
     package init() {}
   }
 
@@ -175,8 +179,7 @@ package struct Connection: ~Copyable {
     if gathering.isInUse || areServersComplete { takeGathered(now: now) }
     takeAgentEvents(now: now)
     if !isSessionStarted, hasSession, activeRoute != nil {
-      isSessionStarted = true
-      dtls!.start(now: now)
+      startSession(now: now)
     }
     if !early.isEmpty { replayEarly(now: now) }
     takeSessionEvents(now: now)
