@@ -17,6 +17,9 @@ struct DatagramPipe: ~Copyable {
   var peerCertificateMismatched = false
   /// The session that reads from this pipe; it is there whenever the pipe is asked.
   var ssl: OpaquePointer?
+  /// What the retransmission timer begins with.
+  var initialTimeoutMicroseconds: UInt32 = 50_000
+  private var keyLogLines: [String] = []
 
   // MARK: Inward
   /// What OpenSSL has not yet read of the datagram being handled; empty outside `handle`.
@@ -136,6 +139,12 @@ struct DatagramPipe: ~Copyable {
     }
   }
 
+  mutating func appendKeyLogLine(_ line: String) {
+    if keyLogLines.count < Self.maximumKeyLogLines { keyLogLines.append(line) }
+  }
+
+  mutating func popKeyLogLine() -> String? { keyLogLines.isEmpty ? nil : keyLogLines.removeFirst() }
+
   /// Lets the next write go into `target`, instead of the queue of flights.
   mutating func beginSeal(into target: UnsafeMutableRawBufferPointer) {
     unsafe sealTarget = target
@@ -185,6 +194,8 @@ struct DatagramPipe: ~Copyable {
   /// Twice the longest flight that our certificates make, plus alerts; a caller that does not drain loses the rest, and
   /// the retransmission timer repairs that.
   private static let maximumQueuedDatagrams = 32
+  /// A session of DTLS 1.2 has one master secret.
+  private static let maximumKeyLogLines = 4
   /// OpenSSL keeps each record of the next epoch in a buffer of 17 KB until the handshake ends: 0.5 MB at most.
   private static let maximumEarlyRecords = 32
 }

@@ -22,6 +22,12 @@ struct SharedContext: @unchecked Sendable {
 
   /// For peers, which are known by fingerprint.
   static let result = Result<SharedContext, DTLSError> { () throws(DTLSError) in try SharedContext(.fingerprints) }
+  /// The same for sessions whose secrets are to be told; apart, so that no callback sees those of the others.
+  static let keyLogging = Result<SharedContext, DTLSError> { () throws(DTLSError) in
+    let shared = try SharedContext(.fingerprints)
+    unsafe SSL_CTX_set_keylog_callback(shared.context, takeKeyLogLine)
+    return shared
+  }
   /// For servers, which are known by name.
   static let servers = Result<SharedContext, DTLSError> { () throws(DTLSError) in try SharedContext(.authorities) }
 
@@ -81,22 +87,32 @@ struct SharedContext: @unchecked Sendable {
 
   /// Some peers, aiortc and Pion among them, end a handshake that agrees on no profile for media (RFC 5764 §4.1), even when
   /// no media will come. Browsers always offer them.
-  private static let mediaProfiles = "SRTP_AEAD_AES_128_GCM:SRTP_AES128_CM_SHA1_80"
+  private static let mediaProfiles = "SRTP_AEAD_AES_128_GCM:SRTP_AEAD_AES_256_GCM:SRTP_AES128_CM_SHA1_80"
 
   /// A chain with a few RSA certificates fits; OpenSSL reserves memory for what an unauthenticated fragment claims.
   private static let maximumCertificateBytes = HandshakeFragment.maximumMessageLength
 }
 
-/// How long the retransmission timer runs: 50 ms first, which suits paths that ICE has found, then double each time.
-/// The longest interval keeps the 12 expiries after which OpenSSL gives up longer than `DTLSSession.handshakeLimit`.
-private let firstTimerMicroseconds: UInt32 = 50_000
-private let longestTimerMicroseconds: UInt32 = 5_000_000
-
+/// How long the retransmission timer runs: at first as the session was told, then double each time.
 private func nextTimerInterval(_ ssl: OpaquePointer?, _ previous: UInt32) -> UInt32 {
-  previous == 0 ? firstTimerMicroseconds : min(previous &* 2, longestTimerMicroseconds)
+  guard previous == 0 else { return min(previous &* 2, longestTimerMicroseconds) }
+  return unsafe pipe(of: ssl)?.pointee.initialTimeoutMicroseconds ?? longestTimerMicroseconds
 }
 
-private func pipe(of bio: OpaquePointer?) -> UnsafeMutablePointer<DatagramPipe>? {
+/// Keeps the 12 expiries after which OpenSSL gives up longer than `DTLSSession.handshakeLimit`, and the last of them near
+/// its end: a doubling without a ceiling would wait in silence for the whole second half.
+private let longestTimerMicroseconds: UInt32 = 5_000_000
+
+private func takeKeyLogLine(_ ssl: OpaquePointer?, _ line: UnsafePointer<CChar>?) {
+  guard let line = unsafe line else { return }
+  unsafe pipe(of: ssl)?.pointee.appendKeyLogLine(String(cString: line))
+}
+
+private func pipe(of ssl: OpaquePointer?) -> UnsafeMutablePointer<DatagramPipe>? {
+  unsafe SSL_get_ex_data(ssl, SharedContext.pipeIndex)?.assumingMemoryBound(to: DatagramPipe.self)
+}
+
+private func pipe(behind bio: OpaquePointer?) -> UnsafeMutablePointer<DatagramPipe>? {
   unsafe BIO_get_data(bio)?.assumingMemoryBound(to: DatagramPipe.self)
 }
 
@@ -105,7 +121,7 @@ private func readDatagram(
 ) -> CInt {
   unsafe BIO_clear_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_WRITE | BIO_FLAGS_IO_SPECIAL | BIO_FLAGS_SHOULD_RETRY)
   let target = unsafe UnsafeMutableRawBufferPointer(start: buffer, count: capacity)
-  guard let read = unsafe pipe(of: bio)?.pointee.read(into: target) else {
+  guard let read = unsafe pipe(behind: bio)?.pointee.read(into: target) else {
     unsafe BIO_set_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_SHOULD_RETRY)
     return 0
   }
@@ -118,7 +134,7 @@ private func writeDatagram(
 ) -> CInt {
   unsafe BIO_clear_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_WRITE | BIO_FLAGS_IO_SPECIAL | BIO_FLAGS_SHOULD_RETRY)
   let datagram = unsafe UnsafeRawBufferPointer(start: bytes, count: byteCount)
-  guard unsafe pipe(of: bio)?.pointee.write(datagram) == true else { return 0 }
+  guard unsafe pipe(behind: bio)?.pointee.write(datagram) == true else { return 0 }
   unsafe count?.pointee = byteCount
   return 1
 }
@@ -135,8 +151,7 @@ private func controlDatagram(
 private func verifyCertificate(_ store: OpaquePointer?, _ unused: UnsafeMutableRawPointer?) -> CInt {
   guard
     let ssl = unsafe X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()),
-    let pipe = unsafe SSL_get_ex_data(OpaquePointer(ssl), SharedContext.pipeIndex)?
-      .assumingMemoryBound(to: DatagramPipe.self)
+    let pipe = unsafe pipe(of: OpaquePointer(ssl))
   else { return 0 }
   if let certificate = unsafe X509_STORE_CTX_get0_cert(store),
     unsafe Fingerprint.matches(certificate, announced: pipe.pointee.remoteFingerprints)

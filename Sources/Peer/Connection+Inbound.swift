@@ -48,6 +48,7 @@ extension Connection {
   static let maximumEarlyDatagrams = 4
 
   private mutating func handleDTLS(_ datagram: RawSpan, now: Instant) {
+    if !isSessionStarted { adoptRoundTrip() }  // a server starts with the first datagram
     dtls?.handle(datagram, now: now)
     // A handshake message changes the session's state; so does the alert that ends it.
     takeSessionEvents(now: now)

@@ -281,7 +281,7 @@ extension Connection {
       dtls = try DTLSSession(
         identity: identity, role: remote.localRole == .active ? .client : .server, remoteFingerprints: fingerprints,
         maximumDatagramSize: configuration.maximumDatagramSize,
-        maximumRecordSize: configuration.maximumProbedDatagramSize)
+        maximumRecordSize: configuration.maximumProbedDatagramSize, logsKeys: configuration.logsKeys)
     } catch {
       throw .dtls(error)
     }

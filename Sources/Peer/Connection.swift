@@ -46,6 +46,10 @@ package struct Connection: ~Copyable {
       return sctp
     }()
     package var channels = ChannelLimits()
+    /// The hash functions by which our descriptions announce the certificate.
+    package var fingerprintAlgorithms: [FingerprintAlgorithm] = [.sha256]
+    /// The secrets of the DTLS session come out of `pollKeyLog`.
+    package var logsKeys = false
     package init() {}
   }
 
@@ -195,8 +199,7 @@ package struct Connection: ~Copyable {
     if gathering.isInUse || areServersComplete { takeGathered(now: now) }
     takeAgentEvents(now: now)
     if !isSessionStarted, hasSession, activeRoute != nil {
-      isSessionStarted = true
-      dtls!.start(now: now)
+      startSession(now: now)
     }
     if !early.isEmpty { replayEarly(now: now) }
     takeSessionEvents(now: now)

@@ -15,7 +15,7 @@ import Wire
     let suite = pair.client.session.cipherSuite
     #expect(suite == "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256")
     let profiles = [pair.client.session.mediaProfile, pair.server.session.mediaProfile]
-    #expect(profiles == ["SRTP_AEAD_AES_128_GCM", "SRTP_AEAD_AES_128_GCM"])
+    #expect(profiles == [7, 7])
     let hello: [UInt8] = Array("hello".utf8)
     let record = try pair.client.session.seal(hello)
     #expect(record.count == hello.count + DTLSSession.recordOverhead)
