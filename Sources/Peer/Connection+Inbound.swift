@@ -5,6 +5,7 @@ import DTLS
 import DataChannel
 import DequeModule
 import ICE
+import Media
 import SCTP
 package import Wire
 

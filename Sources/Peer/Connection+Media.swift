@@ -5,7 +5,7 @@ package import Media
 package import RTP
 package import SDP
 import DTLS
-package import SRTP
+import SRTP
 package import Wire
 
 extension Connection {
@@ -140,19 +140,32 @@ extension Connection {
 
   /// Once there are sections and a DTLS session that has verified the peer, its keys protect media (RFC 5764 §4.2).
   mutating func startMedia(now: Instant) {
-    guard hasMedia, !media!.hasKeys, isSessionConnected else { return }
-    guard let number = dtls!.mediaProfile, let profile = SRTPProfile(rawValue: number) else {
+    guard hasMedia, !hasMediaKeys, isSessionConnected else { return }
+    guard let number = sessionMediaProfile, let profile = SRTPProfile(rawValue: number) else {
       return mediaFails("the peer's DTLS knows no SRTP")
     }
     let count = SRTPKeyingMaterial.exportedLength(profile)
-    guard let exported = dtls!.exportKeyingMaterial(label: SRTPKeyingMaterial.exporterLabel, byteCount: count) else {
-      return mediaFails("DTLS gives no keys")
-    }
+    let exported = dtls?.exportKeyingMaterial(label: SRTPKeyingMaterial.exporterLabel, byteCount: count)
+    guard let exported else { return mediaFails("DTLS gives no keys") }
     do throws(SRTPError) {
       try media!.start(
         profile: profile, exported: exported, isClient: negotiation.dtlsRole == .client, now: now)
     } catch {
       mediaFails("SRTP: \(error)")
+    }
+  }
+
+  private var hasMediaKeys: Bool {
+    switch media {
+    case .some(let media): media.hasKeys
+    case .none: false
+    }
+  }
+
+  private var sessionMediaProfile: UInt16? {
+    switch dtls {
+    case .some(let session): session.mediaProfile
+    case .none: nil
     }
   }
 

@@ -4,6 +4,7 @@
 import DTLS
 package import DataChannel
 import ICE
+import Media
 package import SCTP
 package import Wire
 

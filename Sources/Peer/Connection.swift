@@ -34,7 +34,7 @@ package struct Connection: ~Copyable {
     /// sections are refused, and packets that nobody reads cost nothing.
     package var acceptsMedia = false
     /// What a transceiver can that a peer's offer brings about.
-    package var codecs: @Sendable (MediaKind) -> [SDPCodec] = { _ in [] }
+    package var codecs: [MediaKind: [SDPCodec]] = [:]
     /// The time of day in reports about media.
     package var wallClock = WallClock()
     package var ice = ICEConfiguration()
@@ -164,7 +164,7 @@ package struct Connection: ~Copyable {
       maximumDatagramSize: max(configuration.maximumDatagramSize, configuration.maximumProbedDatagramSize),
       random: random.split())
     negotiation = NegotiationState(
-      sessionID: random.next() >> 2,
+      sessionID: random.next() >> 2, tlsID: TransceiverTable.name(&random),
       generation: LocalGeneration(usernameFragment: ice.localCredentials.usernameFragment))
     self.random = random
   }
@@ -210,7 +210,6 @@ package struct Connection: ~Copyable {
     while let event = dtls?.pollEvent() {
       switch event {
       case .connected:
-        limitProbes()
         connectAssociation(now: now)
         startMedia(now: now)
         updateState()
@@ -224,6 +223,7 @@ package struct Connection: ~Copyable {
   mutating func connectAssociation(now: Instant) {
     guard isSessionConnected, negotiation.remote?.data != nil, !isAssociationStarted else { return }
     isAssociationStarted = true
+    limitProbes()
     if let initiations = agreedInitiations {
       association.connect(own: initiations.own, peer: initiations.peer, now: now)
     } else {

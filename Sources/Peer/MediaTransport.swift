@@ -4,13 +4,13 @@
 // Invariant: without keys nothing is read and nothing is sent, and keys come only from a DTLS session that has verified the
 // peer's fingerprint.
 
-package import Media
+import Media
 import RTP
 package import SRTP
-package import Wire
+import Wire
 
 /// What was thrown away before or by SRTP.
-package struct MediaDropCounters: Hashable, Sendable {
+package struct MediaDropCounters: Sendable {
   /// From an address that no check has validated, or before the keys were there.
   package var unexpected: UInt64 = 0
   /// Longer than any that is read.
@@ -18,7 +18,8 @@ package struct MediaDropCounters: Hashable, Sendable {
   /// Packets of ours that SRTP refused to protect: its keys are used up.
   package var unprotected: UInt64 = 0
   /// SRTP's own: wrong tags, repeated and malformed packets, sources beyond the bound.
-  package var srtp = SRTPCounters()
+  /// Nil before there are keys.
+  package var srtp: SRTPCounters?
 }
 
 struct MediaTransport: ~Copyable {
@@ -54,6 +55,9 @@ struct MediaTransport: ~Copyable {
     keys = try SRTPSession(material, isClient: isClient)
     session.start(now: now)
   }
+
+  /// Nothing is sent with this SSRC any more.
+  mutating func forget(_ ssrc: UInt32) { keys?.removeOutgoing(ssrc) }
 
   mutating func noteUnexpected() { dropped.unexpected &+= 1 }
 

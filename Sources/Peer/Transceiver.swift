@@ -1,7 +1,7 @@
 // Transceiver.swift — what one audio or video section is to this side: what it wants, what both have agreed on (RFC 9429
 // §4.1), and what that means for RTP.
 
-package import Media
+import Media
 package import RTP
 package import SDP
 

@@ -22,7 +22,10 @@ struct TransceiverTable: Sendable {
   /// - Returns: the transceiver's number; nil when there are too many.
   mutating func add(
     _ kind: MediaKind, _ direction: SDPDirection, _ codecs: [SDPCodec], random: inout RandomSource
-  ) -> Int? { add(kind, direction, codecs, isFromPeer: false, random: &random) }
+  ) -> Int? {
+    wasUsed = true
+    return add(kind, direction, codecs, isFromPeer: false, random: &random)
+  }
 
   private mutating func add(
     _ kind: MediaKind, _ direction: SDPDirection, _ codecs: [SDPCodec], isFromPeer: Bool, random: inout RandomSource
@@ -43,6 +46,9 @@ struct TransceiverTable: Sendable {
     change(id) { $0.isStopping = true }
     all.removeAll { $0.id == id && $0.mid == nil }
   }
+
+  /// The application has added one, ever.
+  private(set) var wasUsed = false
 
   var needsNegotiation: Bool { all.contains(where: \.needsNegotiation) }
 
@@ -78,9 +84,9 @@ struct TransceiverTable: Sendable {
   /// Gives each of an offer's sections the transceiver that has it already, one that waits for a section of its kind, or a
   /// new one that only receives. RFC 9429 §5.10 would take only those that wait with a track; here there are no tracks.
   ///
-  /// - Parameter codecs: what a new transceiver of a kind can; nil: none is made.
+  /// - Parameter codecs: what a new transceiver of a kind can; none of a kind that has none.
   mutating func associate(
-    _ sections: [MediaDescription], newCodecs codecs: ((MediaKind) -> [SDPCodec])?, random: inout RandomSource
+    _ sections: [MediaDescription], newCodecs codecs: [MediaKind: [SDPCodec]], random: inout RandomSource
   ) {
     beginOffer()
     numbers.learn(from: sections)
@@ -88,8 +94,8 @@ struct TransceiverTable: Sendable {
       let kind = MediaKind(section.kind)
       if let index = all.firstIndex(where: { $0.mid == nil && $0.kind == kind && !$0.isStopping }) {
         all[index].mid = section.mid
-      } else if let codecs,
-        let id = add(kind, .receiveOnly, codecs(kind), isFromPeer: true, random: &random)
+      } else if let codecs = codecs[kind],
+        let id = add(kind, .receiveOnly, codecs, isFromPeer: true, random: &random)
       {
         change(id) { $0.mid = section.mid }
       }
@@ -111,7 +117,9 @@ struct TransceiverTable: Sendable {
   }
 
   /// Both descriptions are there: what they agree on holds.
-  mutating func settle(ours: [LocalMedia], theirs: [MediaDescription]) {
+  ///
+  /// - Returns: the SSRCs of transceivers that have stopped; nothing is sent with them any more.
+  mutating func settle(ours: [LocalMedia], theirs: [MediaDescription]) -> [UInt32] {
     agreedMids = nil
     numbers.learn(from: theirs)
     for index in all.indices {
@@ -129,7 +137,9 @@ struct TransceiverTable: Sendable {
       all[index].extensions = Self.common(remote.extensions, local.extensions)
       all[index].remote = remote
     }
+    let stopped = all.filter { $0.isStopping && $0.mid == nil }
     all.removeAll { $0.isStopping && $0.mid == nil }
+    return stopped.flatMap { [$0.ssrc, $0.rtxSSRC] }
   }
 
   /// An offer comes into force, or another in its place: what the last one has changed is undone (RFC 9429 §4.1.8.2).

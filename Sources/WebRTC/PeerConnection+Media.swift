@@ -12,6 +12,14 @@ import Wire
 typealias Packets = Deque<RTPOutbox.Entry>
 
 extension PeerConnection {
+  /// What a transceiver can that a peer's offer has brought about.
+  static var defaultCodecs: [RTP.MediaKind: [SDPCodec]] {
+    [
+      .audio: RTPCodec.defaults(for: .audio).map { SDPCodec($0) },
+      .video: RTPCodec.defaults(for: .video).map { SDPCodec($0) },
+    ]
+  }
+
   // MARK: Transceivers
 
   /// Adds a section of audio or video to the next offer of this side. If the peer offers first, its first section of this
@@ -232,7 +240,7 @@ extension RTPPacket {
     self.init(
       payloadType: packet.payloadType, marker: packet.marker, sequenceNumber: packet.sequenceNumber,
       timestamp: packet.timestamp, ssrc: packet.ssrc, contributingSources: packet.contributingSources,
-      extensions: packet.extensions.map { Extension(id: $0.id, bytes: $0.bytes) }, rid: packet.rid,
+      extensions: packet.extensions.map { Extension(id: $0.id, bytes: $0.value) }, rid: packet.rid,
       payload: packet.payload)
   }
 }
@@ -242,6 +250,6 @@ extension OutgoingRTP {
     self.init(
       payloadType: packet.payloadType, marker: packet.marker, sequenceNumber: packet.sequenceNumber,
       timestamp: packet.timestamp, contributingSources: packet.contributingSources,
-      extensions: packet.extensions.map { MediaHeaderExtension(id: $0.id, bytes: $0.bytes) }, payload: packet.payload)
+      extensions: packet.extensions.map { RTPExtension(id: $0.id, value: $0.bytes) }, payload: packet.payload)
   }
 }

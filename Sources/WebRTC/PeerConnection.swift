@@ -115,7 +115,7 @@ public actor PeerConnection {
     machineConfiguration.hidesMappedAddresses = configuration.iceTransportPolicy == .relay
     machineConfiguration.sctp.congestionControl = configuration.congestionControl.inSCTP
     machineConfiguration.acceptsMedia = configuration.acceptsMedia
-    machineConfiguration.codecs = { kind in RTPCodec.defaults(for: .init(kind)).map { .init($0) } }
+    machineConfiguration.codecs = Self.defaultCodecs
     let portLoop = configuration.sharedPort?.eventLoop
     if let portLoop, let loop = configuration.eventLoop, loop !== portLoop {
       throw .invalidParameter("eventLoop: the shared port has another one")
