@@ -122,7 +122,7 @@ extension Connection {
 
   /// The local description with the candidates known by now; nil before one is set.
   package var localDescription: (kind: DescriptionKind, text: String)? {
-    guard let (kind, document) = negotiation.local, let index = document.dataSectionIndex else { return nil }
+    guard let (kind, document) = negotiation.local, let index = document.transportSectionIndex else { return nil }
     var complete = document
     let written = Set(document.sections[index].attributes.values("candidate"))
     for candidate in negotiation.generation.candidates.map({ String($0.dropFirst("candidate:".count)) })
@@ -137,14 +137,14 @@ extension Connection {
     return (kind, text)
   }
 
-  /// The name of the data section, for candidates.
+  /// The name of the section that carries the transport, for candidates.
   package var mid: String? {
-    guard let document = negotiation.local?.document, let index = document.dataSectionIndex else { return nil }
-    return document.sections[index].attributes.values("mid").first
+    guard let document = negotiation.local?.document, let index = document.transportSectionIndex else { return nil }
+    return document.sections[index].mid
   }
 
-  /// The index of the data section, for candidates.
-  package var mediaIndex: Int? { negotiation.local?.document.dataSectionIndex }
+  /// The index of the section that carries the transport, for candidates.
+  package var mediaIndex: Int? { negotiation.local?.document.transportSectionIndex }
 
   private mutating func remember(_ kind: DescriptionKind, _ document: SDPDocument) throws(SDPError) -> String {
     let text = try document.text()
@@ -154,7 +154,9 @@ extension Connection {
 
   /// What the peer's description offers to begin with, if anything can begin with it.
   private var peerInitiation: [UInt8]? {
-    guard let bytes = negotiation.remote?.data.sctpInit, SCTPAssociation.isUsable(initiation: bytes) else { return nil }
+    guard let bytes = negotiation.remote?.data?.sctpInit, SCTPAssociation.isUsable(initiation: bytes) else {
+      return nil
+    }
     return bytes
   }
 
@@ -181,8 +183,9 @@ extension Connection {
       iceOptions: configuration.ice.renomination ? ["ice2", "trickle", "renomination"] : ["ice2", "trickle"],
       isLite: configuration.ice.isLite, candidates: negotiation.newestGeneration.candidates,
       hasAllCandidates: negotiation.newestGeneration.isComplete,
-      sctpPort: configuration.sctp.sourcePort, maximumMessageSize: configuration.sctp.maximumIncomingMessageSize,
-      sctpInit: withInitiation ? negotiation.ownInitiation : nil)
+      data: LocalData(
+        sctpPort: configuration.sctp.sourcePort, maximumMessageSize: configuration.sctp.maximumIncomingMessageSize,
+        sctpInit: withInitiation ? negotiation.ownInitiation : nil))
   }
 
   // MARK: The other side
@@ -216,7 +219,7 @@ extension Connection {
 
   /// The largest message that the peer accepts, in bytes.
   package var maximumOutgoingMessageSize: Int {
-    negotiation.remote?.data.maximumMessageSize ?? configuration.sctp.maximumOutgoingMessageSize
+    negotiation.remote?.data?.maximumMessageSize ?? configuration.sctp.maximumOutgoingMessageSize
   }
 
   private mutating func apply(
@@ -224,26 +227,26 @@ extension Connection {
   ) throws(NegotiationError) {
     if let current = negotiation.remote, negotiation.hasAgreed {
       guard current.localRole == remote.localRole else { throw .unsupported("another DTLS association") }
-      guard Set(current.data.fingerprints) == Set(remote.data.fingerprints) else {
+      guard Set(current.transport.fingerprints) == Set(remote.transport.fingerprints) else {
         throw .unsupported("another certificate for a connection that exists")
       }
-      let isRestart = current.data.credentials != remote.data.credentials
+      let isRestart = current.transport.credentials != remote.transport.credentials
       try applyRestart(remote, isRestart: isRestart, isOffer: isOffer)
     } else {
       try prepareTransports(remote, isOffer: isOffer)
     }
     negotiation.remote = remote
-    for line in remote.data.candidates {
+    for line in remote.transport.candidates {
       // A candidate of a kind that we cannot read is one that we cannot use: the others still serve.
       guard
         case .success(let candidate) = Result(catching: { () throws(ICECandidateError) in
           try ICECandidate(parsing: line)
         })
       else { continue }
-      handOver(candidate, generation: remote.data.credentials.usernameFragment, now: now)
+      handOver(candidate, generation: remote.transport.credentials.usernameFragment, now: now)
     }
     // Who does not trickle has said all.
-    if remote.data.hasAllCandidates || !remote.data.supportsTrickle { endOfRemoteCandidates(now: now) }
+    if remote.transport.hasAllCandidates || !remote.transport.supportsTrickle { endOfRemoteCandidates(now: now) }
   }
 
   /// New credentials are a restart; who offers one wants new ones in return, and who does not gets none (RFC 8839 §4.4).
@@ -265,13 +268,13 @@ extension Connection {
     guard isRestart else { return }
     isRestartWanted = false
     restarting?.setRemoteCredentials(
-      remote.iceCredentials, isLite: remote.data.isLite,
-      supportsRenomination: remote.data.iceOptions.contains("renomination"))
+      remote.iceCredentials, isLite: remote.transport.isLite,
+      supportsRenomination: remote.transport.iceOptions.contains("renomination"))
   }
 
   /// Makes the layers that need to know the peer's half.
   private mutating func prepareTransports(_ remote: RemoteDescription, isOffer: Bool) throws(NegotiationError) {
-    let fingerprints = remote.data.fingerprints.compactMap { fingerprint in
+    let fingerprints = remote.transport.fingerprints.compactMap { fingerprint in
       FingerprintAlgorithm(rawValue: fingerprint.algorithm).flatMap {
         Fingerprint(algorithm: $0, bytes: fingerprint.bytes)
       }
@@ -286,13 +289,15 @@ extension Connection {
       throw .dtls(error)
     }
     // The offerer controls, unless the other side only answers checks (RFC 8445 §6.1.1).
-    ice.setRole(isOffer && !remote.data.isLite ? .controlled : .controlling)
+    ice.setRole(isOffer && !remote.transport.isLite ? .controlled : .controlling)
     ice.setRemoteCredentials(
-      remote.iceCredentials, isLite: remote.data.isLite,
-      supportsRenomination: remote.data.iceOptions.contains("renomination"))
+      remote.iceCredentials, isLite: remote.transport.isLite,
+      supportsRenomination: remote.transport.iceOptions.contains("renomination"))
     var sctp = sctpConfiguration
-    sctp.destinationPort = remote.data.sctpPort
-    sctp.maximumOutgoingMessageSize = remote.data.maximumMessageSize
+    if let data = remote.data {
+      sctp.destinationPort = data.sctpPort
+      sctp.maximumOutgoingMessageSize = data.maximumMessageSize
+    }
     association = SCTPAssociation(configuration: sctp, random: random.split())
   }
 
@@ -316,6 +321,6 @@ extension Connection {
 
 extension RemoteDescription {
   fileprivate var iceCredentials: ICECredentials {
-    ICECredentials(usernameFragment: data.credentials.usernameFragment, password: data.credentials.password)
+    ICECredentials(usernameFragment: transport.credentials.usernameFragment, password: transport.credentials.password)
   }
 }
