@@ -33,7 +33,7 @@ private func checkRoundTrip(_ document: SDPDocument) throws(SDPError) {
 private func answer(_ offer: SDPDocument) {
   do throws(SDPError) {
     let remote = try Negotiation.read(offer: offer)
-    for candidate in remote.data.candidates { readCandidate(candidate) }
+    for candidate in remote.transport.candidates { readCandidate(candidate) }
     let local = LocalDescription(
       sessionID: 1, credentials: try SDPCredentials(usernameFragment: "abcd", password: "abcdefghijklmnopqrstuv"),
       fingerprints: [try SDPFingerprint(algorithm: "sha-256", bytes: [UInt8](repeating: 1, count: 32))])

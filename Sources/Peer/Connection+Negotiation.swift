@@ -182,7 +182,9 @@ extension Connection {
 
   /// What the peer's description offers to begin with, if anything can begin with it.
   private var peerInitiation: [UInt8]? {
-    guard let bytes = negotiation.remote?.data?.sctpInit, SCTPAssociation.isUsable(initiation: bytes) else { return nil }
+    guard let bytes = negotiation.remote?.data?.sctpInit, SCTPAssociation.isUsable(initiation: bytes) else {
+      return nil
+    }
     return bytes
   }
 

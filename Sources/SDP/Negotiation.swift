@@ -2,48 +2,23 @@
 //
 // Audio, video and whatever else a browser offers keep their place in the answer, with port 0.
 
-/// What our side puts into a description.
-package struct LocalDescription: Hashable, Sendable {
-  /// Below 2^63 (RFC 9429 §5.2.1); the same for the life of the connection.
-  package var sessionID: UInt64
-  package var credentials: SDPCredentials
-  package var fingerprints: [SDPFingerprint]
-  /// `a=ice-options`.
-  package var iceOptions: [String]
-  /// We only answer checks: `a=ice-lite`.
-  package var isLite: Bool
-  /// Each beginning `candidate:`.
-  package var candidates: [String]
-  /// No more candidates will follow.
-  package var hasAllCandidates: Bool
-  package var sctpPort: UInt16
-  package var maximumMessageSize: Int
-  /// The INIT chunk for `a=sctp-init`, if there is to be one.
-  package var sctpInit: [UInt8]?
-
-  package init(
-    sessionID: UInt64, credentials: SDPCredentials, fingerprints: [SDPFingerprint],
-    iceOptions: [String] = ["ice2", "trickle"], isLite: Bool = false, candidates: [String] = [],
-    hasAllCandidates: Bool = false, sctpPort: UInt16 = 5000, maximumMessageSize: Int = 262_144,
-    sctpInit: [UInt8]? = nil
-  ) {
-    self.sessionID = sessionID
-    self.credentials = credentials
-    self.fingerprints = fingerprints
-    self.iceOptions = iceOptions
-    self.isLite = isLite
-    self.candidates = candidates
-    self.hasAllCandidates = hasAllCandidates
-    self.sctpPort = sctpPort
-    self.maximumMessageSize = maximumMessageSize
-    self.sctpInit = sctpInit
-  }
-}
-
 /// The peer's description, and the role that follows from it for us.
 package struct RemoteDescription: Hashable, Sendable {
-  package var data: DataDescription
+  package var transport: TransportDescription
+  /// nil when there is no data section, or none that lives.
+  package var data: DataDescription?
+  /// All audio and video sections in order, refused ones included.
+  package var media: [MediaDescription]
   package var localRole: SDPRole
+
+  package init(
+    transport: TransportDescription, data: DataDescription?, media: [MediaDescription] = [], localRole: SDPRole
+  ) {
+    self.transport = transport
+    self.data = data
+    self.media = media
+    self.localRole = localRole
+  }
 }
 
 package enum Negotiation {
@@ -84,9 +59,12 @@ package enum Negotiation {
     guard !answer.sections[index].isRejected else { throw .dataSectionRejected }
     guard answer.sections[index].isData else { throw .answerMismatch }
     let data = try DataDescription(reading: index, of: answer)
-    switch data.setup {
-    case .active where role != .active: return RemoteDescription(data: data, localRole: .passive)
-    case .passive where role != .passive: return RemoteDescription(data: data, localRole: .active)
+    let transport = try TransportDescription(sharedBy: [index], of: answer)
+    switch transport.setup {
+    case .active where role != .active:
+      return RemoteDescription(transport: transport, data: data, localRole: .passive)
+    case .passive where role != .passive:
+      return RemoteDescription(transport: transport, data: data, localRole: .active)
     case .active, .passive, .actpass, .holdconn: throw .setupConflict  // RFC 8842 §5.3
     }
   }
@@ -102,12 +80,15 @@ package enum Negotiation {
     try offer.checkMids()
     guard let index = offer.dataSectionIndex else { throw .noDataSection }
     let data = try DataDescription(reading: index, of: offer)
-    switch data.setup {
-    case .actpass: return RemoteDescription(data: data, localRole: role ?? .active)
-    case .active where role != .active: return RemoteDescription(data: data, localRole: .passive)
-    case .passive where role != .passive: return RemoteDescription(data: data, localRole: .active)
+    let transport = try TransportDescription(sharedBy: [index], of: offer)
+    let localRole: SDPRole
+    switch transport.setup {
+    case .actpass: localRole = role ?? .active
+    case .active where role != .active: localRole = .passive
+    case .passive where role != .passive: localRole = .active
     case .active, .passive, .holdconn: throw .setupConflict
     }
+    return RemoteDescription(transport: transport, data: data, localRole: localRole)
   }
 
   /// Our answer to an offer: its sections in its order, all but the data section refused, and its bundle with what is left.
@@ -120,8 +101,9 @@ package enum Negotiation {
   ) throws(SDPError) -> SDPDocument {
     let remote = try read(offer: offer, keeping: role)
     var sections = offer.sections.map(\.rejected)
-    let offered = offer.sections[remote.data.sectionIndex]
-    sections[remote.data.sectionIndex] = try dataSection(like: offered, local, setup: remote.localRole.setup)
+    let index = remote.transport.sectionIndex
+    let offered = offer.sections[index]
+    sections[index] = try dataSection(like: offered, local, setup: remote.localRole.setup)
     var attributes = sessionAttributes(local)
     if let mid = offered.mid, offer.bundle(containing: mid) != nil {
       attributes.append(SDPAttribute("group", "BUNDLE \(mid)"))
@@ -145,6 +127,7 @@ package enum Negotiation {
   private static func dataSection(
     like model: SDPSection, _ local: LocalDescription, setup: SDPSetup
   ) throws(SDPError) -> SDPSection {
+    guard let data = local.data else { throw .noDataSection }
     var attributes: [SDPAttribute] = []
     for candidate in local.candidates {
       guard candidate.hasPrefix("candidate:") else { throw .unwritableField(candidate) }
@@ -159,24 +142,25 @@ package enum Negotiation {
     for fingerprint in local.fingerprints {
       attributes.append(SDPAttribute("fingerprint", fingerprint.description))
     }
+    if let tlsID = local.tlsID { attributes.append(SDPAttribute("tls-id", tlsID)) }
     attributes.append(SDPAttribute("setup", setup.rawValue))
     if let mid = model.mid { attributes.append(SDPAttribute("mid", mid)) }
     var formats = [SDPSection.dataFormat]
     if model.oldSCTPPort != nil {
-      formats = ["\(local.sctpPort)"]
-      attributes.append(SDPAttribute("sctpmap", "\(local.sctpPort) \(SDPSection.dataFormat) 65535"))
+      formats = ["\(data.sctpPort)"]
+      attributes.append(SDPAttribute("sctpmap", "\(data.sctpPort) \(SDPSection.dataFormat) 65535"))
     } else {
-      attributes.append(SDPAttribute("sctp-port", "\(local.sctpPort)"))
+      attributes.append(SDPAttribute("sctp-port", "\(data.sctpPort)"))
     }
-    attributes.append(SDPAttribute("max-message-size", "\(local.maximumMessageSize)"))
-    if let sctpInit = local.sctpInit { attributes.append(SDPAttribute("sctp-init", Base64.encode(sctpInit))) }
+    attributes.append(SDPAttribute("max-message-size", "\(data.maximumMessageSize)"))
+    if let sctpInit = data.sctpInit { attributes.append(SDPAttribute("sctp-init", Base64.encode(sctpInit))) }
     return SDPSection(
       media: model.media, port: 9, transport: model.transport, formats: formats, attributes: attributes)
   }
 }
 
 extension SDPSection {
-  var mid: String? { attributes.values("mid").first }
+  package var mid: String? { attributes.values("mid").first }
 
   /// The section as we refuse it (RFC 9429 §5.3.1): what it is and its name, and nothing else.
   var rejected: SDPSection {
