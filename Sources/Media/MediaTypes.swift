@@ -1,19 +1,7 @@
 // MediaTypes.swift — what goes into a `MediaSession` and what comes out of it.
 
+package import RTP
 package import Wire
-
-/// One element of the RTP header extension (RFC 8285).
-package struct MediaHeaderExtension: Hashable, Sendable {
-  /// The identifier of `a=extmap`, 1…255.
-  package var id: UInt8
-  /// At most 255 bytes.
-  package var bytes: [UInt8]
-
-  package init(id: UInt8, bytes: [UInt8]) {
-    self.id = id
-    self.bytes = bytes
-  }
-}
 
 /// A packet of the application's. The SSRC is the section's, and mid, transport-wide number and absolute send time are
 /// added on the way; elements with their identifiers are left out, so that a packet received can be sent as it is.
@@ -24,12 +12,12 @@ package struct OutgoingRTP: Hashable, Sendable {
   package var timestamp: UInt32
   /// At most 15.
   package var contributingSources: [UInt32]
-  package var extensions: [MediaHeaderExtension]
+  package var extensions: [RTPExtension]
   package var payload: [UInt8]
 
   package init(
     payloadType: UInt8, marker: Bool = false, sequenceNumber: UInt16, timestamp: UInt32,
-    contributingSources: [UInt32] = [], extensions: [MediaHeaderExtension] = [], payload: [UInt8]
+    contributingSources: [UInt32] = [], extensions: [RTPExtension] = [], payload: [UInt8]
   ) {
     self.payloadType = payloadType
     self.marker = marker
@@ -55,11 +43,10 @@ package struct IncomingRTP: Hashable, Sendable {
   /// Whether it came after we had asked for it.
   package var isRecovered: Bool
   package var receivedAt: Instant
-  /// Of `abs-send-time`: seconds, 6 bits and 18 of fraction.
-  package var absoluteSendTime: UInt32?
+  package var absoluteSendTime: AbsoluteSendTime?
   package var contributingSources: [UInt32]
   /// Without those that `MediaExtensionIDs` names.
-  package var extensions: [MediaHeaderExtension]
+  package var extensions: [RTPExtension]
   /// Without padding; never empty.
   package var payload: [UInt8]
 }
@@ -70,8 +57,7 @@ package enum MediaPacketKind: Hashable, Sendable { case rtp, rtcp }
 package struct RemoteSenderReport: Hashable, Sendable {
   package var section: Int
   package var ssrc: UInt32
-  /// Seconds since 1900 and their fraction, 32 bits each.
-  package var ntpTime: UInt64
+  package var ntpTime: NTPTime
   package var rtpTimestamp: UInt32
   package var packetCount: UInt32
   package var octetCount: UInt32
@@ -124,13 +110,5 @@ package struct WallClock: Hashable, Sendable {
 
   package init(nanosecondsAtOrigin: Int64 = 0) { self.nanosecondsAtOrigin = nanosecondsAtOrigin }
 
-  /// Seconds since 1900 and their fraction.
-  func ntpTime(at now: Instant) -> UInt64 {
-    let (seconds, rest) = (nanosecondsAtOrigin &+ now.nanoseconds).quotientAndRemainder(dividingBy: 1_000_000_000)
-    let nanoseconds = UInt64(bitPattern: rest < 0 ? rest &+ 1_000_000_000 : rest)
-    let whole = UInt64(bitPattern: (rest < 0 ? seconds &- 1 : seconds) &+ Self.from1900To1970)
-    return whole << 32 | nanoseconds << 32 / 1_000_000_000
-  }
-
-  private static let from1900To1970: Int64 = 2_208_988_800  // seconds
+  func ntpTime(at now: Instant) -> NTPTime { NTPTime(unixNanoseconds: nanosecondsAtOrigin &+ now.nanoseconds) }
 }
