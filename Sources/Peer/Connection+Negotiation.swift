@@ -174,10 +174,7 @@ extension Connection {
       sessionID: negotiation.sessionID,
       credentials: try SDPCredentials(
         usernameFragment: localCredentials.usernameFragment, password: localCredentials.password),
-      fingerprints: [
-        try SDPFingerprint(
-          algorithm: identity.fingerprint.algorithm.rawValue, bytes: identity.fingerprint.bytes)
-      ],
+      fingerprints: try localFingerprints,
       iceOptions: configuration.ice.renomination ? ["ice2", "trickle", "renomination"] : ["ice2", "trickle"],
       isLite: configuration.ice.isLite, candidates: negotiation.newestGeneration.candidates,
       hasAllCandidates: negotiation.newestGeneration.isComplete,

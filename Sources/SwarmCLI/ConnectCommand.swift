@@ -38,6 +38,7 @@ struct ConnectCommand: AsyncParsableCommand {
   var sctpInit = false
   @Flag(help: "Count and hash binary messages instead of printing them; text ends the sum.") var digest = false
   @OptionGroup(title: "The way to the peer") var ice: ICEOptions
+  @OptionGroup(title: "Certificate and secrets") var security: SecurityOptions
 
   func validate() throws {
     guard offer != answer else { throw ValidationError("give either --offer or --answer") }
@@ -52,6 +53,7 @@ struct ConnectCommand: AsyncParsableCommand {
     configuration.loopback = .included
     configuration.offersSCTPInitiation = sctpInit
     ice.apply(to: &configuration)
+    try security.apply(to: &configuration)
     let connection = try PeerConnection(configuration: configuration)
     let session = ConnectSession(connection: connection, echo: echo, digest: digest)
     let channel = DataChannelConfiguration(
