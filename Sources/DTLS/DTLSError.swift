@@ -38,6 +38,15 @@ extension DTLSError {
     return .protocolFailure(unsafe String(cString: text))
   }
 
+  /// The words for the newest error on OpenSSL's queue, which is the most particular one to a caller that did one thing;
+  /// empties the queue.
+  static func takeWords() -> String {
+    let code = ERR_peek_last_error()
+    ERR_clear_error()
+    guard code != 0, let text = unsafe ERR_reason_error_string(code) else { return "no reason given" }
+    return unsafe String(cString: text)
+  }
+
   /// The name that RFC 5246 §7.2 gives an alert, with spaces.
   static func alertName(_ description: UInt8) -> String {
     guard let text = unsafe SSL_alert_desc_string_long(CInt(description)) else { return "alert \(description)" }

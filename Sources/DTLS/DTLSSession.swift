@@ -68,9 +68,7 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
     let sizes = (datagram: maximumDatagramSize, record: max(maximumDatagramSize, maximumRecordSize))
     let (ssl, pipe) = try unsafe Self.makeParts(
       in: try (logsKeys ? SharedContext.keyLogging : SharedContext.result).get(), sizes, remoteFingerprints
-    ) { ssl in
-      unsafe SSL_use_certificate(ssl, identity.certificate) == 1 && SSL_use_PrivateKey(ssl, identity.key) == 1
-    }
+    ) { ssl in unsafe identity.use(in: ssl) }
     unsafe self.init(ssl: ssl, pipe: pipe, role: role, verifiesName: false, maximumRecordSize: sizes.record)
     setInitialTimeout(initialTimeout)
   }

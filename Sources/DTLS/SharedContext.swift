@@ -40,8 +40,10 @@ struct SharedContext: @unchecked Sendable {
       unsafe BIO_meth_set_ctrl(method, controlDatagram) == 1,
       let context = unsafe SSL_CTX_new(DTLS_method()),
       unsafe openssl_context_set_version(context, DTLS1_2_VERSION) == 1,
-      unsafe SSL_CTX_set_cipher_list(context, Self.cipherSuites) == 1,
-      unsafe openssl_context_set_groups(context, Self.groups) == 1,
+      unsafe SSL_CTX_set_cipher_list(
+        context, CipherSuites.offer(isAESAccelerated: CipherSuites.isAESAccelerated)) == 1,
+      unsafe openssl_context_set_groups(context, CipherSuites.groups) == 1,
+      unsafe openssl_context_set_signature_algorithms(context, CipherSuites.signatureAlgorithms) == 1,
       unsafe SSL_CTX_set_tlsext_use_srtp(context, Self.mediaProfiles) == 0  // the other way round: 0 is good
     else { throw .takeFromQueue() }  // once per process: what was made so far is not worth freeing
     unsafe self.context = context
@@ -77,13 +79,6 @@ struct SharedContext: @unchecked Sendable {
 
   /// OpenSSL keeps slot 0 for the application.
   fileprivate static let pipeIndex: CInt = 0
-
-  /// Forward secrecy and AEAD only. What WebRTC obliges everybody to have comes first (RFC 8827 §6.5); the RSA suites
-  /// serve peers whose certificate is not on an elliptic curve.
-  private static let cipherSuites =
-    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:"
-    + "ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-CHACHA20-POLY1305"
-  private static let groups = "X25519:P-256:P-384"
 
   /// Some peers, aiortc and Pion among them, end a handshake that agrees on no profile for media (RFC 5764 §4.1), even when
   /// no media will come. Browsers always offer them.

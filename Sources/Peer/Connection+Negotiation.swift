@@ -207,10 +207,7 @@ extension Connection {
       sessionID: negotiation.sessionID,
       credentials: try SDPCredentials(
         usernameFragment: localCredentials.usernameFragment, password: localCredentials.password),
-      fingerprints: [
-        try SDPFingerprint(
-          algorithm: identity.fingerprint.algorithm.rawValue, bytes: identity.fingerprint.bytes)
-      ],
+      fingerprints: try localFingerprints,
       tlsID: negotiation.tlsID,
       iceOptions: configuration.ice.renomination ? ["ice2", "trickle", "renomination"] : ["ice2", "trickle"],
       isLite: configuration.ice.isLite, candidates: negotiation.newestGeneration.candidates,

@@ -3,9 +3,24 @@
 
 import DTLS
 import ICE
-package import Wire
+import SDP
+import Wire
 
 extension Connection {
+  /// How our descriptions announce the certificate.
+  var localFingerprints: [SDPFingerprint] {
+    get throws(SDPError) {
+      let functions = configuration.fingerprintAlgorithms.isEmpty ? [.sha256] : configuration.fingerprintAlgorithms
+      var fingerprints: [SDPFingerprint] = []
+      for function in functions {
+        let fingerprint = identity.fingerprint(function)
+        fingerprints.append(
+          try SDPFingerprint(algorithm: fingerprint.algorithm.rawValue, bytes: fingerprint.bytes))
+      }
+      return fingerprints
+    }
+  }
+
   /// A line for a key log, without the end of line; nil when there is none, and always unless the configuration asks
   /// for them.
   package mutating func pollKeyLog() -> String? { dtls?.pollKeyLog() }

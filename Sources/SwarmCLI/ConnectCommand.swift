@@ -49,6 +49,7 @@ struct ConnectCommand: AsyncParsableCommand {
   @Flag(help: "Offer no data channel; used with --offer and --media.") var noChannel = false
   @Flag(help: "Count and hash binary messages instead of printing them; text ends the sum.") var digest = false
   @OptionGroup(title: "The way to the peer") var ice: ICEOptions
+  @OptionGroup(title: "Certificate and secrets") var security: SecurityOptions
 
   func validate() throws {
     guard offer != answer else { throw ValidationError("give either --offer or --answer") }
@@ -67,6 +68,7 @@ struct ConnectCommand: AsyncParsableCommand {
     configuration.offersSCTPInitiation = sctpInit
     configuration.acceptsMedia = media != nil
     ice.apply(to: &configuration)
+    try security.apply(to: &configuration)
     let connection = try PeerConnection(configuration: configuration)
     let media = try self.media.map { try ConnectMedia(connection: connection, mode: $0) }
     let session = ConnectSession(connection: connection, media: media, echo: echo, digest: digest)

@@ -93,6 +93,7 @@ extension PeerConnection: EventLoopParticipant {
   // MARK: Up
 
   func takeEvents(now: Instant) {
+    if let keyLog { takeKeyLog(keyLog) }
     while let event = machine.pollEvent(now: now) {
       switch event {
       case .message(let id, let isText, let payload):

@@ -57,6 +57,7 @@ public actor PeerConnection {
 
   let endpoints: [ICEServerEndpoint]
   let rewriter: AddressRewriter
+  let keyLog: AppendingFile?
   nonisolated let loop: EventLoop
   nonisolated let exchange: Exchange
   var machine: Connection
@@ -97,7 +98,8 @@ public actor PeerConnection {
   public nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe loop.asUnownedSerialExecutor() }
 
   /// - Throws: `PeerConnectionError.invalidParameter` when an ICE server or an address of the configuration cannot be
-  ///   read, or the shared port is on another event loop; `.system` when no key can be made or no event loop be started.
+  ///   read, or the shared port is on another event loop; `.invalidAccess` when the certificate has expired; `.system` when
+  ///   no key can be made, no event loop be started or the key log not be opened.
   public init(configuration: PeerConnectionConfiguration = .init()) throws(PeerConnectionError) {
     self.configuration = configuration
     endpoints = try configuration.serverEndpoints()
@@ -125,12 +127,11 @@ public actor PeerConnection {
     } catch {
       throw .system("\(error)")
     }
-    do {
-      machine = Connection(
-        configuration: machineConfiguration, identity: try IdentityReserve.take(), random: .system)
-    } catch {
-      throw .system("\(error)")
-    }
+    machineConfiguration.fingerprintAlgorithms = configuration.fingerprintFunctions.map(\.inDTLS)
+    machineConfiguration.logsKeys = configuration.keyLogFile != nil
+    keyLog = try Self.openKeyLog(configuration.keyLogFile)
+    machine = Connection(
+      configuration: machineConfiguration, identity: try IdentityReserve.take(configuration), random: .system)
     exchange = Exchange(
       limit: configuration.sendBufferLimit, releaseThreshold: machineConfiguration.sctp.receiveWindow / 8,
       maximumMessageSize: machineConfiguration.sctp.maximumOutgoingMessageSize)

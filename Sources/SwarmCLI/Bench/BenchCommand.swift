@@ -31,6 +31,7 @@ struct BenchCommand: AsyncParsableCommand {
   @Flag(help: "Print the figures as one JSON object.") var json = false
   @Flag(help: "Tell the throughput of each second too.") var progress = false
   @OptionGroup(title: "The way to the other process; without any --ice-server none is asked") var ice: ICEOptions
+  @OptionGroup(title: "Certificate and secrets") var security: SecurityOptions
 
   private var effectiveSize: Int {
     switch mode {
@@ -55,7 +56,7 @@ struct BenchCommand: AsyncParsableCommand {
   func run() async throws {
     if let connect, let endpoint = Endpoint(connect) {
       let signaling = try await BenchSignaling(url: endpoint.url, role: .responder)
-      try await BenchResponder(signaling: signaling, configuration: connectionConfiguration).run()
+      try await BenchResponder(signaling: signaling, configuration: try connectionConfiguration()).run()
       return
     }
     let endpoint = listen.flatMap { Endpoint($0) } ?? Endpoint(host: "127.0.0.1", port: 0)
@@ -71,7 +72,7 @@ struct BenchCommand: AsyncParsableCommand {
     let signaling = try await BenchSignaling(url: "ws://\(address.host):\(address.port)/signaling", role: .driver)
     for await case .peerJoined in signaling.events { break }
     let driver = BenchDriver(
-      signaling: signaling, configuration: connectionConfiguration,
+      signaling: signaling, configuration: try connectionConfiguration(),
       plan: BenchPlan(mode: mode, size: effectiveSize, seconds: seconds, warmUp: warmUp),
       count: effectiveCount, isProgressWanted: progress, buffered: buffered ?? (mode == .mixed ? 262_144 : nil),
       channelConfiguration: DataChannelConfiguration(isOrdered: !unordered, maxRetransmits: maxRetransmits))
@@ -81,11 +82,12 @@ struct BenchCommand: AsyncParsableCommand {
     await server.shutdown()
   }
 
-  private var connectionConfiguration: PeerConnectionConfiguration {
+  private func connectionConfiguration() throws -> PeerConnectionConfiguration {
     var configuration = PeerConnectionConfiguration()
     configuration.loopback = listen == nil && connect.map { $0.hasPrefix("127.") } ?? true ? .only : .included
     configuration.congestionControl = congestionControl
     ice.apply(to: &configuration, servers: [])
+    try security.apply(to: &configuration)
     return configuration
   }
 
@@ -93,6 +95,7 @@ struct BenchCommand: AsyncParsableCommand {
     let child = Process()
     child.executableURL = try CurrentExecutable.url
     child.arguments = ["bench", mode.rawValue, "--connect", "127.0.0.1:\(port)"] + ice.arguments
+      + security.arguments
     child.standardInput = FileHandle.nullDevice
     try child.run()
     return child
