@@ -78,7 +78,9 @@ struct MediaTransport: ~Copyable {
     let isControl = isRTCP(datagram)
     plaintext.withBytes { out in
       do throws(SRTPError) {
-        if isControl { try keys?.unprotectRTCP(datagram, into: &out) } else {
+        if isControl {
+          try keys?.unprotectRTCP(datagram, into: &out)
+        } else {
           try keys?.unprotectRTP(datagram, into: &out)
         }
         return true

@@ -56,7 +56,9 @@ enum RTPDump {
   static func header(secondsSince1970: Double) -> [UInt8] {
     let seconds = UInt32(truncatingIfNeeded: Int64(secondsSince1970))
     let microseconds = UInt32((secondsSince1970 - secondsSince1970.rounded(.down)) * 1_000_000)
-    return Array(firstLine.utf8) + seconds.bigEndianBytes + microseconds.bigEndianBytes + [UInt8](repeating: 0, count: 8)
+    // The address and port that it came from, and padding: rtpplay heeds neither.
+    let source = [UInt8](repeating: 0, count: 8)
+    return Array(firstLine.utf8) + seconds.bigEndianBytes + microseconds.bigEndianBytes + source
   }
 
   /// A packet with what stands before it.

@@ -70,7 +70,8 @@ extension RTPCodec {
     parameters: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f", feedback: videoFeedback,
     payloadType: 102)
   public static let av1 = RTPCodec(
-    "video/AV1", clockRate: 90_000, parameters: "level-idx=5;profile=0;tier=0", feedback: videoFeedback, payloadType: 45)
+    "video/AV1", clockRate: 90_000, parameters: "level-idx=5;profile=0;tier=0", feedback: videoFeedback, payloadType: 45
+  )
 
   /// What `addTransceiver` takes when it is told nothing else.
   public static func defaults(for kind: MediaKind) -> [RTPCodec] {

@@ -112,7 +112,9 @@ private func sections(_ sdp: String) -> [Substring] {
     let statistics = try #require(await media.answerer.statistics(of: farVideo))
     #expect(statistics.packetsReceived > 0 && statistics.packetsSent > 0)
     await media.close()
-    #expect(throws: RTPSendError.closed) { try video.send(rtp: RTPPacket(payloadType: 96, sequenceNumber: 0, timestamp: 0, payload: [1])) }
+    #expect(throws: RTPSendError.closed) {
+      try video.send(rtp: RTPPacket(payloadType: 96, sequenceNumber: 0, timestamp: 0, payload: [1]))
+    }
   }
 
   @Test func packetsArriveAsTheyWereSent() async throws {
