@@ -107,13 +107,10 @@ extension Connection {
 
   /// Tells the RTP session what the descriptions have changed.
   ///
-  /// - Parameter offered: sections of an offer of ours that is not answered yet.
-  mutating func configureMedia(expecting offered: [LocalMedia] = [], now: Instant) {
+  /// - Parameter offer: our own, which is not answered yet.
+  mutating func configureMedia(expecting offer: SDPDocument? = nil, now: Instant) {
     var sections = transceivers.all.compactMap(\.section)
-    for described in offered {
-      guard let transceiver = transceivers.withMid(described.mid) else { continue }
-      if let expected = transceiver.expectedSection(offered: described) { sections.append(expected) }
-    }
+    if let offer { sections += expectedSections(of: offer) }
     if !hasMedia {
       guard !sections.isEmpty else { return }
       let session = MediaSession(
@@ -122,6 +119,18 @@ extension Connection {
     }
     media!.session.configure(sections, now: now)
     startMedia(now: now)
+  }
+
+  private func expectedSections(of offer: SDPDocument) -> [MediaSection] {
+    transceivers.all.compactMap { transceiver in
+      guard transceiver.agreed == nil, let mid = transceiver.mid,
+        let index = offer.sections.firstIndex(where: { $0.mid == mid }),
+        case .success(let offered) = Result(catching: { () throws(SDPError) in
+          try MediaDescription(reading: index, kind: SDPMediaKind(transceiver.kind), of: offer)
+        })
+      else { return nil }
+      return transceiver.expectedSection(offered: offered)
+    }
   }
 
   private var mediaLimits: MediaLimits {
@@ -170,7 +179,7 @@ extension Connection {
   }
 
   /// Data goes on without.
-  private mutating func mediaFails(_ why: String) {
+  mutating func mediaFails(_ why: String) {
     guard !hasMediaFailed else { return }
     hasMediaFailed = true
     events.append(.mediaFailed(why))

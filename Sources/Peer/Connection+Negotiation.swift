@@ -89,11 +89,11 @@ extension Connection {
         hasData: wantsData || transceivers.all.isEmpty || negotiation.remote?.data != nil,
         withInitiation: configuration.offersInitiation)
       if !transceivers.all.isEmpty {
-        let names = nameMedia()
-        parts.media = transceivers.offered(streamID: names.streamID, cname: names.cname)
+        parts.media = transceivers.described(nameMedia())
         Negotiation.assignMids(&parts.media, following: negotiation.local?.document)
       }
-      let offer = try Negotiation.offer(parts, following: negotiation.local?.document)
+      let offer = try Negotiation.offer(
+        parts, following: negotiation.local?.document, isAgreed: negotiation.signaling == .stable)
       return try remember(.offer, offer, media: parts.media)
     } catch {
       throw .invalidDescription(error)
@@ -108,10 +108,7 @@ extension Connection {
     do {
       var parts = try localParts(
         hasData: negotiation.remote?.data != nil, withInitiation: peerInitiation != nil)
-      if let offered = negotiation.remote?.media, !transceivers.all.isEmpty {
-        let names = nameMedia()
-        parts.media = transceivers.answered(to: offered, streamID: names.streamID, cname: names.cname)
-      }
+      if !transceivers.all.isEmpty { parts.media = transceivers.described(nameMedia()) }
       let answer = try Negotiation.answer(
         to: offer, parts, keeping: answeringRole, following: negotiation.local?.document)
       return try remember(.answer, answer, media: parts.media)
@@ -139,9 +136,9 @@ extension Connection {
     case .offer:
       negotiation.offeredMedia = created.media
       transceivers.setOffer(created.media)
-      configureMedia(expecting: created.media, now: now)
+      configureMedia(expecting: created.document, now: now)
     case .answer:
-      settleMedia(ours: created.media, now: now)
+      settleMedia(created.document, ours: created.media, now: now)
       startTransports(now: now)
     }
   }
@@ -230,12 +227,18 @@ extension Connection {
     case (.offer, .stable), (.offer, .haveRemoteOffer), (.offer, .haveLocalOffer):
       // An offer that meets ours takes its place: the implicit rollback of RFC 9429 §4.1.8.2.
       let remote: RemoteDescription
-      do { remote = try Negotiation.read(offer: document, keeping: answeringRole) } catch {
+      var associated = transceivers
+      associated.beginOffer()
+      let codecs = configuration.acceptsMedia || transceivers.wasUsed ? configuration.codecs : [:]
+      do {
+        remote = try Negotiation.read(offer: document, keeping: answeringRole) { section in
+          associated.take(section, newCodecs: codecs, random: &random)
+        }
+      } catch {
         throw .invalidDescription(error)
       }
       try apply(remote, isOffer: true, now: now)
-      let accepts = configuration.acceptsMedia || transceivers.wasUsed
-      transceivers.associate(remote.media, newCodecs: accepts ? configuration.codecs : [:], random: &random)
+      transceivers = associated
       negotiation.signaling = .haveRemoteOffer(document)
     case (.answer, .haveLocalOffer(let offer)):
       let remote: RemoteDescription
@@ -244,7 +247,7 @@ extension Connection {
       }
       try apply(remote, isOffer: false, now: now)
       negotiation.signaling = .stable
-      settleMedia(ours: negotiation.offeredMedia, now: now)
+      settleMedia(offer, ours: negotiation.offeredMedia, now: now)
       startTransports(now: now)
     case (.answer, _): throw .invalidState("there is no offer of ours to answer")
     }
@@ -343,8 +346,14 @@ extension Connection {
   }
 
   /// Both descriptions of audio and video are there.
-  private mutating func settleMedia(ours: [LocalMedia], now: Instant) {
-    let stopped = transceivers.settle(ours: ours, theirs: negotiation.remote?.media ?? [])
+  private mutating func settleMedia(_ local: SDPDocument, ours: [LocalMedia], now: Instant) {
+    guard !transceivers.all.isEmpty, let remote = negotiation.remote else { return }
+    var agreed: [AgreedMedia] = []
+    do { agreed = try Negotiation.agreed(local: local, remote: remote) } catch {
+      // We have written it ourselves, and it was read when it was made.
+      mediaFails("\(error)")
+    }
+    let stopped = transceivers.settle(agreed, ours: ours)
     for ssrc in stopped { media?.forget(ssrc) }
     configureMedia(now: now)
   }

@@ -12,7 +12,6 @@ struct TransceiverTable: Sendable {
   /// The mids that were agreed on before the offer under way, by transceiver; nil when none is under way.
   private var agreedMids: [Int: String]?
   private var nextID = 0
-  private var numbers = BundleNumbers()
 
   /// An offer of a peer with more than that is answered as far as this goes.
   static let maximumCount = 128
@@ -35,7 +34,8 @@ struct TransceiverTable: Sendable {
     all.append(
       Transceiver(
         id: nextID, kind: kind, ssrc: freshSSRC(&random), rtxSSRC: freshSSRC(&random),
-        trackID: Self.name(&random), isFromPeer: isFromPeer, preferences: codecs, direction: direction))
+        trackID: Self.name(&random), isFromPeer: isFromPeer, preferences: SDPCodec.preferences(codecs),
+        direction: direction))
     return nextID
   }
 
@@ -59,20 +59,11 @@ struct TransceiverTable: Sendable {
   // MARK: Offers and answers
 
   /// What our offer tells, in order; the mids are those that were given already.
-  mutating func offered(streamID: String, cname: String) -> [LocalMedia] {
-    all.map { transceiver in
-      // What was agreed on keeps its numbers (RFC 3264 §8.3.2), and is all that is offered again.
-      let isAgreed = transceiver.currentDirection != nil
-      return transceiver.localMedia(
-        codecs: isAgreed ? transceiver.codecs : numbers.number(transceiver.preferences),
-        extensions: isAgreed ? transceiver.extensions : numbers.extensions(for: transceiver.kind),
-        streamID: streamID, cname: cname)
-    }
-  }
+  func described(_ names: MediaNames) -> [LocalMedia] { all.map { $0.localMedia(names) } }
 
   /// Our offer with these sections was set.
   ///
-  /// - Parameter media: as `offered` gave them, each with its mid by now.
+  /// - Parameter media: as `described` gave them, each with its mid by now.
   mutating func setOffer(_ media: [LocalMedia]) {
     beginOffer()
     for described in media {
@@ -81,61 +72,44 @@ struct TransceiverTable: Sendable {
     }
   }
 
-  /// Gives each of an offer's sections the transceiver that has it already, one that waits for a section of its kind, or a
+  /// Finds a section of a peer's offer the transceiver that has it already, one that waits for a section of its kind, or a
   /// new one that only receives. RFC 9429 §5.10 would take only those that wait with a track; here there are no tracks.
   ///
-  /// - Parameter codecs: what a new transceiver of a kind can; none of a kind that has none.
-  mutating func associate(
-    _ sections: [MediaDescription], newCodecs codecs: [MediaKind: [SDPCodec]], random: inout RandomSource
-  ) {
-    beginOffer()
-    numbers.learn(from: sections)
-    for section in sections where !section.isRejected && withMid(section.mid) == nil {
-      let kind = MediaKind(section.kind)
-      if let index = all.firstIndex(where: { $0.mid == nil && $0.kind == kind && !$0.isStopping }) {
-        all[index].mid = section.mid
-      } else if let codecs = codecs[kind],
-        let id = add(kind, .receiveOnly, codecs, isFromPeer: true, random: &random)
-      {
-        change(id) { $0.mid = section.mid }
-      }
+  /// - Parameter codecs: what a new transceiver of a kind can; none is made of a kind that has none.
+  /// - Returns: whether there is one.
+  mutating func take(
+    _ section: MediaDescription, newCodecs codecs: [MediaKind: [SDPCodec]], random: inout RandomSource
+  ) -> Bool {
+    // A name is what holds a section and its transceiver together (RFC 9429 §5.2.1).
+    guard section.mid != nil else { return false }
+    let kind = MediaKind(section.kind)
+    if let known = withMid(section.mid) { return known.kind == kind && known.canCarry(section) }
+    if let index = all.firstIndex(where: { $0.mid == nil && $0.kind == kind && $0.canCarry(section) }) {
+      all[index].mid = section.mid
+      return true
     }
-  }
-
-  /// What our answer tells: of each section that a transceiver has.
-  mutating func answered(to sections: [MediaDescription], streamID: String, cname: String) -> [LocalMedia] {
-    sections.compactMap { section in
-      guard !section.isRejected, let transceiver = withMid(section.mid) else { return nil }
-      var media = transceiver.localMedia(
-        codecs: SDPCodec.matching(offered: section.codecs, ours: numbers.number(transceiver.preferences)),
-        extensions: Self.common(section.extensions, numbers.extensions(for: transceiver.kind)), streamID: streamID,
-        cname: cname)
-      // Nothing in common is a section that cannot be.
-      media.isStopped = media.isStopped || !media.codecs.contains { !$0.isRetransmission }
-      return media
-    }
+    guard let codecs = codecs[kind], !SDPCodec.matching(offered: section.codecs, ours: codecs).isEmpty,
+      let id = add(kind, .receiveOnly, codecs, isFromPeer: true, random: &random)
+    else { return false }
+    change(id) { $0.mid = section.mid }
+    return true
   }
 
   /// Both descriptions are there: what they agree on holds.
   ///
+  /// - Parameter ours: what our description says, for what was wanted in it.
   /// - Returns: the SSRCs of transceivers that have stopped; nothing is sent with them any more.
-  mutating func settle(ours: [LocalMedia], theirs: [MediaDescription]) -> [UInt32] {
+  mutating func settle(_ agreed: [AgreedMedia], ours: [LocalMedia]) -> [UInt32] {
     agreedMids = nil
-    numbers.learn(from: theirs)
     for index in all.indices {
       guard let mid = all[index].mid else { continue }
-      guard let local = ours.first(where: { $0.mid == mid }), !local.isStopped,
-        let remote = theirs.first(where: { $0.mid == mid }), !remote.isRejected
-      else {
+      guard let media = agreed.first(where: { $0.mid == mid }) else {
         all[index].isStopping = true
         all[index].mid = nil
         continue
       }
-      all[index].currentDirection = local.direction.intersection(remote.direction.reversed)
-      all[index].agreedDirection = local.direction
-      all[index].codecs = SDPCodec.matching(offered: remote.codecs, ours: local.codecs)
-      all[index].extensions = Self.common(remote.extensions, local.extensions)
-      all[index].remote = remote
+      all[index].agreed = media
+      all[index].agreedDirection = ours.first { $0.ssrc == all[index].ssrc }?.direction
     }
     let stopped = all.filter { $0.isStopping && $0.mid == nil }
     all.removeAll { $0.isStopping && $0.mid == nil }
@@ -143,7 +117,7 @@ struct TransceiverTable: Sendable {
   }
 
   /// An offer comes into force, or another in its place: what the last one has changed is undone (RFC 9429 §4.1.8.2).
-  private mutating func beginOffer() {
+  mutating func beginOffer() {
     guard let agreedMids else {
       agreedMids = Dictionary(uniqueKeysWithValues: all.compactMap { one in one.mid.map { (one.id, $0) } })
       return
@@ -157,11 +131,6 @@ struct TransceiverTable: Sendable {
   private mutating func change(_ id: Int, _ body: (inout Transceiver) -> Void) {
     guard let index = all.firstIndex(where: { $0.id == id }) else { return }
     body(&all[index])
-  }
-
-  /// The extensions that both know, with the peer's numbers.
-  private static func common(_ theirs: [SDPExtension], _ ours: [SDPExtension]) -> [SDPExtension] {
-    theirs.filter { known in ours.contains { $0.uri == known.uri } }
   }
 
   private func freshSSRC(_ random: inout RandomSource) -> UInt32 {

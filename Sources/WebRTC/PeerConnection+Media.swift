@@ -230,7 +230,7 @@ extension RTPCodec {
 extension SDPCodec {
   init(_ codec: RTPCodec) {
     self.init(
-      payloadType: codec.payloadType ?? BundleNumbers.noWish, name: codec.name, clockRate: codec.clockRate,
+      payloadType: codec.payloadType ?? SDPCodec.anyNumber, name: codec.name, clockRate: codec.clockRate,
       channels: codec.channels, parameters: codec.parameters, feedback: codec.feedback)
   }
 }

@@ -1,10 +1,12 @@
 // MediaTests.swift — audio, video and data on one transport: under loss, under attack, and around the handshake.
 
+import DTLS
 import DataChannel
 import Media
 import Peer
 import RTP
 import SDP
+import SRTP
 import TestSupport
 import Testing
 import Wire
