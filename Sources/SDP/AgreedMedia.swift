@@ -13,6 +13,8 @@ package struct AgreedMedia: Hashable, Sendable {
   /// Those that both know; the number is the same both ways (RFC 8285 §5). The direction is ours.
   package var extensions: [SDPExtension]
   package var usesReducedSize: Bool
+  /// All that we said.
+  package var local: MediaDescription
   /// All that the peer said, as it sees it.
   package var remote: MediaDescription
 }
@@ -36,7 +38,7 @@ extension Negotiation {
             guard theirs.extensions.contains(where: { $0.uri == one.uri }) else { return nil }
             return one
           },
-          usesReducedSize: ours.usesReducedSize && theirs.usesReducedSize, remote: theirs))
+          usesReducedSize: ours.usesReducedSize && theirs.usesReducedSize, local: ours, remote: theirs))
     }
     return result
   }

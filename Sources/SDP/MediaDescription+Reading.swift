@@ -4,7 +4,7 @@
 
 extension MediaDescription {
   /// Reads the section at `index`, which is audio or video and lives.
-  init(
+  package init(
     reading index: Int, kind: SDPMediaKind, of document: SDPDocument, limits: SDPLimits = SDPLimits()
   ) throws(SDPError) {
     let section = document.sections[index]
