@@ -58,9 +58,6 @@ extension SDPSection {
     }
   }
 
-  /// Refused or removed: port 0, unless that says that the section is only to be had within its bundle (RFC 8843 §6).
-  var isRejected: Bool { port == 0 && !attributes.contains(name: "bundle-only") }
-
   /// The port of `m=application … DTLS/SCTP 5000` with `a=sctpmap:5000 webrtc-datachannel 1024`; nil otherwise.
   var oldSCTPPort: UInt16? {
     guard media == "application", transport == "DTLS/SCTP", let format = formats.first else { return nil }
@@ -70,31 +67,4 @@ extension SDPSection {
   }
 
   static let dataFormat = "webrtc-datachannel"
-}
-
-extension SDPDocument {
-  /// The mids of each `a=group:BUNDLE` (RFC 8843 §5).
-  var bundles: [[String]] {
-    attributes.values("group").map { words($0) }.filter { $0.first == "BUNDLE" }.map { Array($0.dropFirst()) }
-  }
-
-  func bundle(containing mid: String) -> [String]? { bundles.first { $0.contains(mid) } }
-
-  /// The section that carries data channels: the first that is not rejected.
-  package var dataSectionIndex: Int? { sections.firstIndex { $0.isData && !$0.isRejected } }
-
-  /// The section that carries the transport, in a description of ours: the first that is not rejected (RFC 8843 §7.2.1).
-  package var transportSectionIndex: Int? { sections.firstIndex { !$0.isRejected } }
-
-  /// Every section has a mid of its own, or none.
-  func checkMids() throws(SDPError) {
-    var seen: Set<String> = []
-    for section in sections {
-      guard let mid = try section.attributes.single("mid") else { continue }
-      guard !mid.isEmpty, words(mid).count == 1, !mid.utf8.contains(UInt8(ascii: " ")) else {
-        throw .malformedAttribute(name: "mid")
-      }
-      guard seen.insert(mid).inserted else { throw .duplicateMid(mid) }
-    }
-  }
 }

@@ -46,11 +46,9 @@ extension TransportDescription {
     mid = try section.attributes.single("mid")
     mids = indices.compactMap { document.sections[$0].mid }
 
-    // A section that is bundled with an earlier one may leave the transport to that one (RFC 8843 §7.1.3).
+    // A section that is bundled with an earlier one may leave the transport to that one (RFC 9143 §7.1.3).
     var transport = section.attributes
-    if !transport.contains(name: "ice-ufrag"), let mid, let group = document.bundle(containing: mid),
-      let leader = document.sections.first(where: { $0.attributes.values("mid").first == group.first })
-    {
+    if !transport.contains(name: "ice-ufrag"), let leader = mid.flatMap({ document.leader(of: $0) }) {
       transport = leader.attributes
     }
     let session = document.attributes

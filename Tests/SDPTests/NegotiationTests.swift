@@ -85,7 +85,8 @@ import Testing
 
   @Test("a candidate's mid decides where it belongs, its index only without one")
   func candidateNames() throws {
-    let transport = try readOffer(Sample.chromiumMediaOffer).get().transport
+    let offer = try parse(Sample.chromiumMediaOffer).get()
+    let transport = try Negotiation.read(offer: offer, accepting: { _ in false }).transport
     #expect(transport.sectionIndex == 2 && transport.mid == "2")
     #expect(transport.isNamed(mid: "2", sectionIndex: 7) && transport.isNamed(mid: nil, sectionIndex: 2))
     #expect(!transport.isNamed(mid: "0", sectionIndex: 2) && !transport.isNamed(mid: nil, sectionIndex: 0))
