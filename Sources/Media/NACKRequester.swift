@@ -78,7 +78,7 @@ struct NACKRequester {
 
   /// Appends the numbers that are due, in order, and at most `maximum`; they count as asked for.
   mutating func takeDue(now: Instant, roundTrip: Interval, maximum: Int, into numbers: inout [UInt16]) {
-    guard let nextDue, nextDue <= now else { return }
+    guard let nextDue, nextDue <= now, maximum > 0 else { return }
     let repetition = max(Self.minimumRepetition, roundTrip + roundTrip / 4)
     var taken = 0
     for index in wanted.indices where wanted[index].due <= now && taken < maximum {

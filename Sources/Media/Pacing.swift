@@ -27,11 +27,10 @@ struct Coalescer {
     return true
   }
 
-  /// Nil when nothing is pending. May be in the past, or the origin when it may happen at once.
-  func deadline(now: Instant) -> Instant? {
+  /// Nil when nothing is pending; past when it may happen at once.
+  var deadline: Instant? {
     guard isPending else { return nil }
-    guard let happened else { return now }
-    return max(now, happened + interval)
+    return happened.map { $0 + interval } ?? Instant(nanoseconds: .min)
   }
 }
 
@@ -52,5 +51,36 @@ struct RetransmissionBudget {
     guard bytes >= byteCount else { return false }
     bytes -= byteCount
     return true
+  }
+}
+
+/// The smoothed round trip of the path (RFC 9260 §6.3.1 smooths alike).
+struct RoundTrip {
+  /// Before anything was measured: most paths are shorter.
+  static let initial = Interval.milliseconds(100)
+  /// A report that claims more is wrong, or has lain somewhere.
+  static let maximum = Interval.seconds(10)
+
+  private(set) var value: Interval?
+  private var isReported = false
+
+  var estimate: Interval { value ?? Self.initial }
+
+  /// From a report on what we send.
+  mutating func reported(_ sample: Interval) {
+    guard sample <= Self.maximum else { return }
+    value = isReported ? smooth(sample) : sample
+    isReported = true
+  }
+
+  /// From how soon a packet came that was asked for once. Counts only while no report does.
+  mutating func recovered(_ sample: Interval) {
+    guard !isReported, sample <= Self.maximum else { return }
+    value = smooth(sample)
+  }
+
+  private func smooth(_ sample: Interval) -> Interval {
+    guard let value else { return sample }
+    return value + (sample - value) / 8
   }
 }

@@ -14,7 +14,7 @@ struct ReceiveStream {
   /// Index of its section.
   var section: Int
   var role: Role
-  /// Named by the description, or by the mid that its packets carry.
+  /// Named by the description: keeps its place whatever comes.
   var isAnnounced: Bool
   var rid: String?
   var tracker: SequenceTracker

@@ -81,6 +81,30 @@ struct SendStream {
     latest = (sent.sequenceNumber, sent.packet.timestamp, now, clockRate)
   }
 
+  /// - Parameter isSeparate: it went on the retransmission stream.
+  mutating func sentAgain(_ number: UInt16, payload: Int, isSeparate: Bool, now: Instant) {
+    if isSeparate { retransmission.sent(payload: payload + 2) } else { media.sent(payload: payload) }
+    _ = history.withPacket(number) { $0.lastSentAt = now }
+  }
+
+  mutating func takeRTXSequence() -> UInt16 {
+    defer { rtxSequence &+= 1 }
+    return rtxSequence
+  }
+
+  /// The peer asks for a packet. Not taken when it is no longer kept, waits already, or went within `spacing`.
+  mutating func requestRepeat(_ number: UInt16, spacing: Interval, now: Instant) -> Bool {
+    guard repeats.count < Self.maximumRepeats else { return false }
+    let isTaken = history.withPacket(number) { sent in
+      guard !sent.isQueued, now - sent.lastSentAt >= spacing else { return false }
+      sent.isQueued = true
+      return true
+    }
+    guard isTaken == true else { return false }
+    repeats.append(number)
+    return true
+  }
+
   /// What the stream's RTP clock shows now. A relayed stream's clock is not ours: it is taken to have run at its nominal
   /// rate since the newest packet left.
   func rtpTimestamp(at now: Instant) -> UInt32? {
@@ -102,4 +126,6 @@ struct SendStream {
   }
 
   private static let maximumFIRSenders = 8
+  /// Two NACKs of the longest list that we would send ourselves.
+  private static let maximumRepeats = 512
 }

@@ -64,11 +64,14 @@ struct TransportArrivals {
 
 /// What was sent under which transport-wide number, until the peer says what became of it.
 struct TransportDepartures {
+  enum Fate { case unknown, lost, received }
+
   struct Departure {
     var number = -1
     var sentAt = Instant(nanoseconds: 0)
     var byteCount = 0
-    var isKnown = false
+    var fate = Fate.unknown
+    var wasLost: Bool { fate == .lost }
   }
   /// Feedback on older packets counts for nothing.
   static let windowSize = 2_048
@@ -84,17 +87,26 @@ struct TransportDepartures {
     return UInt16(truncatingIfNeeded: next)
   }
 
-  /// The full number that a packet of the last 2,048 has; nil for any other.
-  func number(of sequence: UInt16) -> Int? {
+  /// Whether it is one of the last 2,048 that were sent.
+  func isRecent(_ sequence: UInt16) -> Bool { slot(of: sequence) != nil }
+
+  private func slot(of sequence: UInt16) -> Int? {
     let number = next + Int(Int16(truncatingIfNeeded: Int(sequence) &- next))
-    return !departures.isEmpty && departures[number & Self.mask].number == number ? number : nil
+    return !departures.isEmpty && departures[number & Self.mask].number == number ? number & Self.mask : nil
   }
 
-  /// What was sent as `number`, the first time that its arrival is told.
-  mutating func acknowledge(_ number: Int) -> Departure? {
-    guard !departures[number & Self.mask].isKnown else { return nil }
-    departures[number & Self.mask].isKnown = true
-    return departures[number & Self.mask]
+  /// What was sent under a number, the first time that its arrival is told.
+  mutating func acknowledge(_ sequence: UInt16) -> Departure? {
+    guard let slot = slot(of: sequence), departures[slot].fate != .received else { return nil }
+    defer { departures[slot].fate = .received }
+    return departures[slot]
+  }
+
+  /// True the first time that a packet is told not to have arrived. It may arrive yet.
+  mutating func lose(_ sequence: UInt16) -> Bool {
+    guard let slot = slot(of: sequence), departures[slot].fate == .unknown else { return false }
+    departures[slot].fate = .lost
+    return true
   }
 
   private static let mask = windowSize - 1
