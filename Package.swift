@@ -129,7 +129,9 @@ let package = Package(
     .testTarget(name: "ICETests", dependencies: ["ICE", "STUN", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
       name: "DTLSTests", dependencies: ["DTLS", "TestSupport", "CVirtualClock"], swiftSettings: testSettings),
-    .testTarget(name: "SRTPTests", dependencies: ["SRTP", "Wire", "TestSupport"], swiftSettings: testSettings),
+    .testTarget(
+      name: "SRTPTests", dependencies: ["SRTP", "CSRTP2", "CVirtualClock", "RTP", "Wire", "TestSupport"],
+      swiftSettings: testSettings),
     .testTarget(name: "RTPTests", dependencies: ["RTP", "Wire", "TestSupport"], swiftSettings: testSettings),
     .testTarget(name: "MediaTests", dependencies: ["Media", "RTP", "Wire", "TestSupport"], swiftSettings: testSettings),
     .testTarget(

@@ -10,6 +10,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
   case sdp
   case candidate
   case mdns
+  case srtp
   case signaling
   case associations
 
@@ -22,6 +23,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case .sdp: fuzzSDP(input)
     case .candidate: fuzzCandidate(input)
     case .mdns: fuzzMDNS(input)
+    case .srtp: fuzzSRTP(input)
     case .signaling: fuzzSignaling(input)
     case .associations: fuzzAssociations(input)
     }

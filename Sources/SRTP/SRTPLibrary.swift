@@ -10,9 +10,24 @@ package enum SRTPLibrary {
   package static func prepare() throws(SRTPError) { _ = try ready.get() }
 
   /// Nobody shuts libsrtp down: the process ends with it.
-  private static let ready = Result<Void, SRTPError> { () throws(SRTPError) in
+  private static let ready = Result<Anchor, SRTPError> { () throws(SRTPError) in
     let status = srtp_init()
     guard status == srtp_err_status_ok else { throw .library(status.rawValue) }
+    return try Anchor()
+  }
+
+  /// A session that is never used. libsrtp's NSS goes down with the last cipher and comes up with the next, which takes
+  /// milliseconds; as long as there is this one, it stays up.
+  @safe
+  private struct Anchor: @unchecked Sendable {  // nobody touches it
+    private let session: OpaquePointer
+
+    init() throws(SRTPError) {
+      let profile = SRTPProfile.aeadAES128GCM
+      let key = SRTPMasterKey(
+        key: [UInt8](repeating: 0, count: profile.keyLength), salt: [UInt8](repeating: 0, count: profile.saltLength))
+      unsafe session = try unsafe SRTPContext.makeSession(.outgoing, profile, key, window: 64)
+    }
   }
 }
 
@@ -28,6 +43,12 @@ struct SRTPContext: ~Copyable {
   init(_ direction: Direction, profile: SRTPProfile, key: SRTPMasterKey, window: Int) throws(SRTPError) {
     guard key.keyLength == profile.keyLength, key.saltLength == profile.saltLength else { throw .wrongKeyLength }
     try SRTPLibrary.prepare()
+    unsafe session = try unsafe Self.makeSession(direction, profile, key, window: window)
+  }
+
+  fileprivate static func makeSession(
+    _ direction: Direction, _ profile: SRTPProfile, _ key: SRTPMasterKey, window: Int
+  ) throws(SRTPError) -> OpaquePointer {
     var policy = unsafe srtp_policy_t()
     switch profile {
     case .aes128CMSHA1:
@@ -50,7 +71,7 @@ struct SRTPContext: ~Copyable {
       return unsafe srtp_create(&made, &policy)
     }
     guard status == srtp_err_status_ok, let session = unsafe made else { throw .library(status.rawValue) }
-    unsafe self.session = session
+    return unsafe session
   }
 
   deinit { _ = unsafe srtp_dealloc(session) }

@@ -65,7 +65,7 @@ package struct SRTPSession: ~Copyable, @unchecked Sendable {  // one owner at a 
     case .exhausted: throw .keyExhausted
     case .new(let index):
       let tag = try protect(packet, into: &out, .protectRTP) { _ in true }
-      sent[place].note(tag, at: index)
+      sent.update(place) { $0.note(tag, at: index) }
     case .repeated(let index):
       let stream = sent[place]
       _ = try protect(packet, into: &out, .protectRTP) { stream.matches($0, at: index) }
@@ -124,7 +124,7 @@ package struct SRTPSession: ~Copyable, @unchecked Sendable {  // one owner at a 
   /// false when it has none. Both ends must do so.
   package mutating func setOutgoingRolloverCounter(_ counter: UInt32, of ssrc: UInt32) -> Bool {
     guard let place = sent.place(of: ssrc), outgoing.setRolloverCounter(counter, of: ssrc) else { return false }
-    sent[place].jump(to: counter)
+    sent.update(place) { $0.jump(to: counter) }
     return true
   }
   package mutating func setIncomingRolloverCounter(_ counter: UInt32, of ssrc: UInt32) -> Bool {

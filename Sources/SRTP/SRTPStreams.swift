@@ -63,8 +63,7 @@ struct SRTPStreams<Stream> {
     return true
   }
 
-  subscript(place: Int) -> Stream {
-    get { streams[place] }
-    _modify { yield &streams[place] }
-  }
+  subscript(place: Int) -> Stream { streams[place] }
+
+  mutating func update(_ place: Int, _ body: (inout Stream) -> Void) { body(&streams[place]) }
 }
