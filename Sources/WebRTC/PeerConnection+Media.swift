@@ -150,7 +150,8 @@ extension PeerConnection {
 
   func take(_ event: MediaEvent) {
     switch event {
-    case .packet(let packet): transceivers.first { $0.id == packet.section }?.inbox.deliver(RTPPacket(packet))
+    case .packet(let packet), .padding(let packet):
+      transceivers.first { $0.id == packet.section }?.inbox.deliver(RTPPacket(packet))
     case .keyframeRequested(let section): transceivers.first { $0.id == section }?.keyframeRequested()
     case .bye(let section, let ssrc): configuration.logger.debug("stream \(ssrc) of section \(section) has ended")
     case .senderReport, .packetsAbandoned, .bandwidthEstimate, .transportFeedback: break

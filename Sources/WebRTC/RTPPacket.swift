@@ -28,7 +28,8 @@ public struct RTPPacket: Sendable, Hashable {
   public var extensions: [Extension]
   /// The encoding of a simulcast stream (RFC 8852); nil when the peer names none. Not sent.
   public var rid: String?
-  /// Without padding.
+  /// Without padding. Empty when the packet is nothing but padding, by which some senders probe the path: who decodes passes it
+  /// over, who forwards sends it on, or the numbers would have a hole.
   public var payload: [UInt8]
 
   public init(
