@@ -2,7 +2,7 @@
 // (RFC 3550 A.1, RFC 4588).
 //
 // Packets go up in the order of their arrival, each once. A packet of nothing but padding probes the path: it counts as
-// received and goes no further.
+// received, and is told as an event of its own.
 
 import RTP
 package import Wire
@@ -81,8 +81,6 @@ extension MediaSession {
       return
     case .onProbation:
       if receivers[index].held != nil { counts.invalidSequences += 1 }
-      receivers[index].held = nil
-      guard view.payload.byteCount > 0 else { return }
       receivers[index].held = incoming(view, header, payload: view.payload, stream: index, now: now)
       return
     case .jumped:
@@ -94,11 +92,6 @@ extension MediaSession {
     if let held = receivers[index].held {
       receivers[index].held = nil
       deliver(held, of: index)
-    }
-    guard view.payload.byteCount > 0 else {
-      sections[section].counts.packetsReceived += 1
-      sections[section].counts.paddingPackets += 1
-      return
     }
     var packet = incoming(view, header, payload: view.payload, stream: index, now: now)
     packet.isRecovered = isRecovered
@@ -170,10 +163,6 @@ extension MediaSession {
       return
     }
     let payload = view.payload.extracting(2..<view.payload.byteCount)
-    guard payload.byteCount > 0 else {
-      sections[section].counts.paddingPackets += 1
-      return
-    }
     var packet = incoming(view, header, payload: payload, stream: index, now: now)
     packet.isRecovered = true
     deliver(packet, of: index)
@@ -224,7 +213,12 @@ extension MediaSession {
     let section = receivers[index].section
     sections[section].counts.packetsReceived += 1
     sections[section].counts.bytesReceived += packet.payload.count
-    emit(.packet(packet))
+    if packet.payload.isEmpty {
+      sections[section].counts.paddingPackets += 1
+      emit(.padding(packet))
+    } else {
+      emit(.packet(packet))
+    }
   }
 
   private static func sendTime(_ value: RawSpan) -> AbsoluteSendTime? {

@@ -47,7 +47,7 @@ package struct IncomingRTP: Hashable, Sendable {
   package var contributingSources: [UInt32]
   /// Without those that `MediaExtensionIDs` names.
   package var extensions: [RTPExtension]
-  /// Without padding; never empty.
+  /// Without padding. Empty only in `MediaEvent.padding`.
   package var payload: [UInt8]
 }
 
@@ -74,6 +74,9 @@ package struct TransportFeedbackSummary: Hashable, Sendable {
 
 package enum MediaEvent: Hashable, Sendable {
   case packet(IncomingRTP)
+  /// A packet of nothing but padding, which probes the path, on a stream of media. Only a relay that keeps the sequence
+  /// numbers has a use for it: it sends a packet without payload, so that no gap is left.
+  case padding(IncomingRTP)
   /// The peer needs a picture that depends on no other (PLI or FIR) in what the section sends.
   case keyframeRequested(section: Int)
   /// The peer has ended a stream.
