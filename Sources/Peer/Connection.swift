@@ -86,8 +86,10 @@ package struct Connection: ~Copyable {
   let identity: DTLSIdentity
   var negotiation: NegotiationState
   package internal(set) var ice: ICEAgent
-  /// The agent of an ICE restart, until it has a nominated pair.
+  /// The agent of an ICE restart, until it has a nominated pair. To look whether there is one may cost a copy of it: for
+  /// that there is `isRestarting`.
   var restarting: ICEAgent?
+  var isRestarting = false
   var isRestartWanted = false
   package internal(set) var gathering: Gathering
   /// No further server will be asked in this generation.
@@ -228,7 +230,7 @@ package struct Connection: ~Copyable {
     hasEnded = true
     if lastRoute == nil { lastRoute = activeRoute }
     ice.close()
-    restarting = nil
+    setRestarting(nil)
     channels.associationClosed()
     setState(last)
   }
