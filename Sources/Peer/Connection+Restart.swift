@@ -33,33 +33,32 @@ extension Connection {
 
   // MARK: Agents
 
-  mutating func setRestarting(_ agent: consuming ICEAgent?) {
-    isRestarting = agent != nil
-    restarting = agent
+  var isRestarting: Bool {
+    switch restarting {
+    case .some: true
+    case .none: false
+    }
   }
 
   /// The restart's agent knows the peer's credentials and may find a route.
   var isRestartChecking: Bool {
-    guard isRestarting else { return false }
     switch restarting {
-    case .some(let agent): return agent.hasRemoteCredentials && !agent.hasEnded
-    case .none: return false
+    case .some(let agent): agent.hasRemoteCredentials && !agent.hasEnded
+    case .none: false
     }
   }
 
   var restartState: ICEAgent.State? {
-    guard isRestarting else { return nil }
     switch restarting {
-    case .some(let agent): return agent.state
-    case .none: return nil
+    case .some(let agent): agent.state
+    case .none: nil
     }
   }
 
   var restartDeadline: Instant? {
-    guard isRestarting else { return nil }
     switch restarting {
-    case .some(let agent): return agent.deadline
-    case .none: return nil
+    case .some(let agent): agent.deadline
+    case .none: nil
     }
   }
 
@@ -77,7 +76,6 @@ extension Connection {
   /// Where this side's packets go now.
   var activeRoute: Route? {
     if let route = ice.sendRoute { return route }
-    guard isRestarting else { return nil }
     switch restarting {
     case .some(let agent): return agent.sendRoute
     case .none: return nil
@@ -87,7 +85,6 @@ extension Connection {
   /// Whether DTLS from there may be looked at.
   func isValidated(_ route: Route) -> Bool {
     if ice.isValidated(route) || route == formerRoute { return true }
-    guard isRestarting else { return false }
     switch restarting {
     case .some(let agent): return agent.isValidated(route)
     case .none: return false
@@ -102,13 +99,13 @@ extension Connection {
     let texts = agent.localCandidates.map { signalled($0) }
     negotiation.nextGeneration = LocalGeneration(
       usernameFragment: agent.localCredentials.usernameFragment, candidates: texts)
-    setRestarting(consume agent)
+    restarting = consume agent
   }
 
   /// The offer that announced it is void.
   mutating func abandonPreparedRestart() {
     guard isRestarting, !isRestartChecking else { return }
-    setRestarting(nil)
+    restarting = nil
     negotiation.nextGeneration = nil
   }
 
@@ -144,7 +141,7 @@ extension Connection {
       if case .selectedPairChanged = event { isNominated = true }
     }
     if isNominated { finishRestart() }
-    if restartState == .failed { setRestarting(nil) }
+    if restartState == .failed { restarting = nil }
     followRoute(now: now)
   }
 
@@ -152,7 +149,6 @@ extension Connection {
   private mutating func finishRestart() {
     var agent: ICEAgent?
     swap(&agent, &restarting)
-    isRestarting = false
     guard var agent = consume agent else { return }
     formerRoute = ice.sendRoute ?? formerRoute
     swap(&ice, &agent)

@@ -86,10 +86,8 @@ package struct Connection: ~Copyable {
   let identity: DTLSIdentity
   var negotiation: NegotiationState
   package internal(set) var ice: ICEAgent
-  /// The agent of an ICE restart, until it has a nominated pair. To look whether there is one may cost a copy of it: for
-  /// that there is `isRestarting`.
+  /// The agent of an ICE restart, until it has a nominated pair.
   var restarting: ICEAgent?
-  var isRestarting = false
   var isRestartWanted = false
   package internal(set) var gathering: Gathering
   /// No further server will be asked in this generation.
@@ -230,7 +228,7 @@ package struct Connection: ~Copyable {
     hasEnded = true
     if lastRoute == nil { lastRoute = activeRoute }
     ice.close()
-    setRestarting(nil)
+    restarting = nil
     channels.associationClosed()
     setState(last)
   }

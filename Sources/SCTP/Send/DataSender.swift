@@ -8,6 +8,7 @@
 package import Wire
 
 package struct DataSender: ~Copyable {
+  private let isLentByAddress = LentByAddress()
   var queue: SendQueue
   var outstanding: OutstandingData
   package internal(set) var congestion: CongestionController
