@@ -99,15 +99,27 @@ package struct CongestionController: Sendable {
 
   /// User data in a packet of full length: what windows are counted in where an algorithm counts packets.
   mutating func setPacketSize(_ size: Int) {
-    change { $0.packetSize = size } cubic: { $0.packetSize = size } bbr: { $0.packetSize = size }
+    changeNewReno {
+      $0.packetSize = size
+    } cubic: {
+      $0.packetSize = size
+    } bbr: {
+      $0.packetSize = size
+    }
   }
 
   mutating func acknowledged(_ event: CongestionEvent) {
-    change { $0.acknowledged(event) } cubic: { $0.acknowledged(event) } bbr: { $0.acknowledged(event) }
+    changeNewReno {
+      $0.acknowledged(event)
+    } cubic: {
+      $0.acknowledged(event)
+    } bbr: {
+      $0.acknowledged(event)
+    }
   }
 
   mutating func lost(_ event: LossEvent) {
-    change {
+    changeNewReno {
       if event.beginsRecovery { $0.reduce() }
     } cubic: {
       if event.beginsRecovery { $0.reduce(now: event.now) }
@@ -118,12 +130,18 @@ package struct CongestionController: Sendable {
 
   /// T3-rtx has expired: all that was in flight is deemed lost (RFC 9260 §7.2.3).
   mutating func timedOut() {
-    change { $0.timedOut() } cubic: { $0.timedOut() } bbr: { $0.timedOut() }
+    changeNewReno {
+      $0.timedOut()
+    } cubic: {
+      $0.timedOut()
+    } bbr: {
+      $0.timedOut()
+    }
   }
 
   /// Data flows again after nothing was in flight for a while.
   mutating func resumes(after idleTime: Interval, timeout: Interval, now: Instant) {
-    change {
+    changeNewReno {
       $0.window = Self.decayed($0.window, idleTime, timeout, $0.packetSize)
     } cubic: {
       $0.resumes(after: idleTime, timeout: timeout)
@@ -132,8 +150,8 @@ package struct CongestionController: Sendable {
     }
   }
 
-  private mutating func change(
-    newReno: (inout NewReno) -> Void, cubic: (inout Cubic) -> Void, bbr: (inout BBR) -> Void
+  private mutating func changeNewReno(
+    _ newReno: (inout NewReno) -> Void, cubic: (inout Cubic) -> Void, bbr: (inout BBR) -> Void
   ) {
     switch algorithm {
     case .newReno(var controller):
