@@ -80,6 +80,11 @@ static inline int openssl_context_set_signature_algorithms(SSL_CTX *context, con
   return (int)SSL_CTX_set1_sigalgs_list(context, names);
 }
 
+// What a session signs with, and what it asks of a client.
+static inline int openssl_set_signature_algorithms(SSL *ssl, const char *own, const char *client) {
+  return SSL_set1_sigalgs_list(ssl, own) == 1 && SSL_set1_client_sigalgs_list(ssl, client) == 1;
+}
+
 static inline void openssl_context_disable_session_cache(SSL_CTX *context) {
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
 }

@@ -28,4 +28,7 @@ package enum CipherSuites {
     "ecdsa_secp256r1_sha256", "ed25519", "rsa_pss_rsae_sha256", "rsa_pkcs1_sha256", "ecdsa_secp384r1_sha384",
     "rsa_pss_rsae_sha384", "rsa_pkcs1_sha384", "ecdsa_secp521r1_sha512", "rsa_pss_rsae_sha512", "rsa_pkcs1_sha512",
   ].joined(separator: ":")
+
+  /// What a server with an Ed25519 key signs with, and what it must not have use for but OpenSSL wants to see.
+  static let ed25519First = "ed25519:ecdsa_secp256r1_sha256"
 }

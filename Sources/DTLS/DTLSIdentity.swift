@@ -57,7 +57,8 @@ package final class DTLSIdentity: @unchecked Sendable {
   private static func taking(certificate: OpaquePointer, key: OpaquePointer) -> DTLSIdentity? {
     let begins = unsafe seconds(X509_get0_notBefore(certificate))
     let ends = unsafe seconds(X509_get0_notAfter(certificate))
-    guard let fingerprint = unsafe Fingerprint(of: certificate, algorithm: .sha256), let begins, let ends, begins <= ends
+    guard let fingerprint = unsafe Fingerprint(of: certificate, algorithm: .sha256), let begins, let ends,
+      begins <= ends
     else {
       unsafe X509_free(certificate)
       unsafe EVP_PKEY_free(key)
@@ -183,7 +184,7 @@ extension DTLSIdentity {
       throw .refused(DTLSError.takeWords())
     }
     defer { unsafe SSL_free(trial) }
-    guard unsafe use(in: trial) else { throw .refused(DTLSError.takeWords()) }
+    guard unsafe use(in: trial, as: .client) else { throw .refused(DTLSError.takeWords()) }
   }
 
   private static var context: OpaquePointer? {
@@ -192,9 +193,22 @@ extension DTLSIdentity {
   }
 
   /// Makes it the identity of a session.
-  func use(in ssl: OpaquePointer) -> Bool {
-    unsafe SSL_use_certificate(ssl, certificate) == 1 && SSL_use_PrivateKey(ssl, key) == 1
+  ///
+  /// OpenSSL lets a DTLS server have the suites that an Ed25519 key serves only beside a key on a curve of NIST's. Such a
+  /// key it gets; that nothing is ever signed with it, and its certificate never sent, `requireEd25519` sees to.
+  func use(in ssl: OpaquePointer, as role: DTLSRole) -> Bool {
+    if role == .server, unsafe EVP_PKEY_get_base_id(key) == EVP_PKEY_ED25519 {
+      guard case .success(let companion) = Self.companion,
+        unsafe SSL_use_certificate(ssl, companion.certificate) == 1, unsafe SSL_use_PrivateKey(ssl, companion.key) == 1,
+        unsafe openssl_set_signature_algorithms(
+          ssl, CipherSuites.ed25519First, CipherSuites.signatureAlgorithms) == 1
+      else { return false }
+      unsafe SSL_set_cert_cb(ssl, requireEd25519, nil)
+    }
+    return unsafe SSL_use_certificate(ssl, certificate) == 1 && SSL_use_PrivateKey(ssl, key) == 1
   }
+
+  private static let companion = Result { () throws(DTLSError) in try generate() }
 
   package var certificatePEM: String? { unsafe Self.text { bio in unsafe PEM_write_bio_X509(bio, certificate) } }
 
@@ -237,4 +251,15 @@ extension DTLSIdentity {
   /// A self-signed one with an RSA key of 2,048 bits has 0.8 KB. It shares its message's bound of 16 KB with nothing, but
   /// each kilobyte is a datagram more that a handshake can lose.
   private static let longestCertificate = 8_192
+}
+
+/// Ends a handshake with a client that does not understand Ed25519, before anything is chosen.
+private func requireEd25519(_ ssl: OpaquePointer?, _ unused: UnsafeMutableRawPointer?) -> CInt {
+  var signature: CInt = 0
+  var index: CInt = 0
+  while unsafe index < SSL_get_shared_sigalgs(ssl, index, &signature, nil, nil, nil, nil) {
+    if signature == EVP_PKEY_ED25519 { return 1 }
+    index += 1
+  }
+  return 0
 }

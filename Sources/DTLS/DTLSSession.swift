@@ -43,6 +43,7 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
     case ended
   }
 
+  private let isLentByAddress = LentByAddress()
   package let role: DTLSRole
   /// The peer is a server known by name, not by fingerprint.
   private let verifiesName: Bool
@@ -68,7 +69,7 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
     let sizes = (datagram: maximumDatagramSize, record: max(maximumDatagramSize, maximumRecordSize))
     let (ssl, pipe) = try unsafe Self.makeParts(
       in: try (logsKeys ? SharedContext.keyLogging : SharedContext.result).get(), sizes, remoteFingerprints
-    ) { ssl in unsafe identity.use(in: ssl) }
+    ) { ssl in unsafe identity.use(in: ssl, as: role) }
     unsafe self.init(ssl: ssl, pipe: pipe, role: role, verifiesName: false, maximumRecordSize: sizes.record)
     setInitialTimeout(initialTimeout)
   }
@@ -104,7 +105,10 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
       unsafe Self.free(pipe)
       throw .takeFromQueue()
     }
-    guard unsafe configure(ssl), unsafe openssl_set_sizes(ssl, sizes.datagram, sizes.record) == 1 else {
+    // OpenSSL gathers a flight in a buffer of 4 KB; a larger datagram would be cut in the middle of a record. What
+    // encryption adds to Finished it does not reckon with.
+    let mtu = min(sizes.datagram, 4_096) - RecordHeader.minimumProtectedLength
+    guard unsafe configure(ssl), unsafe openssl_set_sizes(ssl, mtu, sizes.record) == 1 else {
       unsafe SSL_free(ssl)
       unsafe Self.free(pipe)
       throw .takeFromQueue()

@@ -29,6 +29,8 @@ struct DatagramPipe: ~Copyable {
   private var isHandshaking = true
   private var minimumProtectedLength = RecordHeader.minimumProtectedLength
   private var earlyRecords = 0
+  /// Records of epoch 0 that OpenSSL has seen.
+  private var plaintextRecords = 0
   /// Records and datagrams kept from OpenSSL.
   private(set) var droppedRecords = 0
   /// The first fatal alert that came in plaintext. Anybody could have sent it.
@@ -85,9 +87,18 @@ struct DatagramPipe: ~Copyable {
       // What exceeds OpenSSL's buffer exceeds the largest record too.
       let count = min(next.count, buffer.count)
       unsafe buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: next[..<count]))
+      if filtersRecords { unsafe renumber(UnsafeMutableRawBufferPointer(rebasing: buffer[..<count])) }
       return count
     }
     return nil
+  }
+
+  /// Numbers a record of epoch 0 by its arrival. Its own number proves nothing, and a forged one far ahead would move
+  /// OpenSSL's window past all that the peer still has to send. What comes twice the handshake messages' own numbers tell.
+  private mutating func renumber(_ record: UnsafeMutableRawBufferPointer) {
+    guard record.count >= RecordHeader.byteCount, unsafe record[3] == 0, unsafe record[4] == 0 else { return }
+    plaintextRecords &+= 1
+    for place in 0..<6 { unsafe record[10 - place] = UInt8(truncatingIfNeeded: plaintextRecords >> (8 * place)) }
   }
 
   private mutating func takeAll() -> UnsafeRawBufferPointer? {

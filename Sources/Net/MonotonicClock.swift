@@ -15,5 +15,5 @@ package enum MonotonicClock {
 
 package enum WallClock {
   /// For what is dated by the calendar, as certificates are; nothing that waits goes by it.
-  package static func secondsSince1970() -> Int64 { Int64(unsafe time(nil)) }
+  package static func secondsSince1970() -> Int64 { Int64(time(nil)) }
 }

@@ -1,6 +1,6 @@
 // Certificate.swift — the certificate and key by which a peer knows us (W3C `RTCCertificate`, RFC 8827 §6.5).
 
-import DTLS
+package import DTLS
 import Net
 import Wire
 
@@ -62,7 +62,7 @@ public struct Certificate: Sendable {
     guard !isExpired else { throw .expired }
   }
 
-  init(identity: DTLSIdentity) { self.identity = identity }
+  package init(identity: DTLSIdentity) { self.identity = identity }
 
   /// When no connection can be made with it any more, in seconds since 1970.
   public var expires: Int64 { identity.validity.upperBound }

@@ -94,7 +94,8 @@ struct BenchCommand: AsyncParsableCommand {
   private func startResponder(port: Int) throws -> Process {
     let child = Process()
     child.executableURL = try CurrentExecutable.url
-    child.arguments = ["bench", mode.rawValue, "--connect", "127.0.0.1:\(port)"] + ice.arguments
+    child.arguments =
+      ["bench", mode.rawValue, "--connect", "127.0.0.1:\(port)"] + ice.arguments
       + security.arguments
     child.standardInput = FileHandle.nullDevice
     try child.run()
