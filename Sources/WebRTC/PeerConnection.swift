@@ -8,6 +8,7 @@ import DataChannel
 import DequeModule
 import ICE
 import Logging
+import Media
 import Net
 import Peer
 import SCTP
@@ -118,6 +119,8 @@ public actor PeerConnection {
     machineConfiguration.sctp.congestionControl = configuration.congestionControl.inSCTP
     machineConfiguration.acceptsMedia = configuration.acceptsMedia
     machineConfiguration.codecs = Self.defaultCodecs
+    machineConfiguration.wallClock = .init(
+      nanosecondsAtOrigin: Net.WallClock.secondsSince1970() &* 1_000_000_000 &- MonotonicClock.now().nanoseconds)
     let portLoop = configuration.sharedPort?.eventLoop
     if let portLoop, let loop = configuration.eventLoop, loop !== portLoop {
       throw .invalidParameter("eventLoop: the shared port has another one")
