@@ -96,7 +96,7 @@ private func sections(_ sdp: String) -> [Substring] {
       for transceiver in await media.answerer.transceivers { transceiver.direction = .sendReceive }
     }
     #expect(sections(texts.offer).count == 3)
-    #expect(sections(texts.answer).allSatisfy { !$0.contains(" 0 ") })
+    #expect(sections(texts.answer).allSatisfy { $0.split(separator: " ")[1] != "0" })
     try await channel.waitUntilOpen()
     #expect(audio.currentDirection == .sendReceive)
     #expect(audio.codecs.first?.mimeType == "audio/opus")
@@ -337,7 +337,6 @@ private func sections(_ sdp: String) -> [Substring] {
         kind: .audio, codecs: [RTPCodec("audio/x", clockRate: 8_000, parameters: "a\r\nm=audio 1 x 1")])
     }
     try await media.connect()
-    for await state in media.offerer.connectionStates where state == .connected { break }
     #expect(video.isSending)
     #expect(throws: RTPSendError.unknownPayloadType(1)) {
       try video.send(rtp: RTPPacket(payloadType: 1, sequenceNumber: 0, timestamp: 0, payload: [0]))
