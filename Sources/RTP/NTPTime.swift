@@ -19,14 +19,14 @@ package struct NTPTime: Hashable, Sendable {
       rest += Self.nanosecondsPerSecond
     }
     // Rounded up, so that the way back, which rounds down, meets the same nanosecond.
-    let fraction = (UInt64(rest) << 32 + UInt64(Self.nanosecondsPerSecond - 1)) / UInt64(Self.nanosecondsPerSecond)
+    let fraction = ((UInt64(rest) << 32) + UInt64(Self.nanosecondsPerSecond - 1)) / UInt64(Self.nanosecondsPerSecond)
     rawValue = UInt64(UInt32(truncatingIfNeeded: seconds + Self.secondsFrom1900To1970)) << 32 | fraction
   }
 
   /// Nanoseconds since 1970, between 1968 and 2104.
   package var unixNanoseconds: Int64 {
     let seconds = Int64(rawValue >> 32) + (rawValue >> 63 == 0 ? 1 << 32 : 0) - Self.secondsFrom1900To1970
-    let rest = (rawValue & 0xffff_ffff) * UInt64(Self.nanosecondsPerSecond) >> 32
+    let rest = ((rawValue & 0xffff_ffff) * UInt64(Self.nanosecondsPerSecond)) >> 32
     return seconds * Self.nanosecondsPerSecond + Int64(rest)
   }
 
@@ -47,11 +47,11 @@ package struct NTPInterval: Hashable, Sendable {
   package init(_ interval: Interval) {
     let nanoseconds = UInt64(max(0, interval.nanoseconds))
     let (seconds, rest) = nanoseconds.quotientAndRemainder(dividingBy: 1_000_000_000)
-    rawValue = seconds > 0xffff ? .max : UInt32(seconds << 16 | rest << 16 / 1_000_000_000)
+    rawValue = seconds > 0xffff ? .max : UInt32(seconds << 16 | (rest << 16) / 1_000_000_000)
   }
 
   package var interval: Interval {
-    Interval(nanoseconds: Int64(rawValue >> 16) * 1_000_000_000 + Int64(rawValue & 0xffff) * 1_000_000_000 >> 16)
+    Interval(nanoseconds: (Int64(rawValue) * 1_000_000_000) >> 16)
   }
 
   /// The round trip that a report block measures (RFC 3550 §6.4.1): arrival - LSR - DLSR, each of 32 bits.

@@ -99,7 +99,7 @@ package struct AbsoluteSendTime: Hashable, Sendable {
   }
 
   /// Since the start of the current 64 s.
-  package var interval: Interval { Interval(nanoseconds: Int64(rawValue) * 1_000_000_000 >> 18) }
+  package var interval: Interval { Interval(nanoseconds: (Int64(rawValue) * 1_000_000_000) >> 18) }
 }
 
 /// How loud an audio packet is (RFC 6464 §3).

@@ -110,8 +110,7 @@ private struct PendingSymbols: Sendable {
     while remaining > 0 {
       if isUniform, count > 0, first == symbol, count < RTCPTransportFeedback.maximumRunLength {
         let run = min(remaining, RTCPTransportFeedback.maximumRunLength - count)
-        let held = min(count, Self.oneBitCapacity)..<min(count + run, Self.oneBitCapacity)
-        for index in held { set(symbol, at: index) }
+        for index in count..<max(count, min(count + run, Self.oneBitCapacity)) { set(symbol, at: index) }
         count += run
         remaining -= run
       } else if hasRoom(for: symbol) {
