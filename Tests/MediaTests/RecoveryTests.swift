@@ -123,7 +123,9 @@ struct RecoveryTests {
 }
 
 /// A running session that receives `sections` with these sources announced in the first.
-func receiver(of sections: [MediaSection], announcing ssrcs: [UInt32] = [], limits: MediaLimits = MediaLimits()) -> Side {
+func receiver(
+  of sections: [MediaSection], announcing ssrcs: [UInt32] = [], limits: MediaLimits = MediaLimits()
+) -> Side {
   var sections = sections
   sections[0].remoteSSRCs = ssrcs
   var session = MediaSession(limits: limits, cname: "x", random: .seeded(state: 1))
