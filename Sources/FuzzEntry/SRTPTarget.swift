@@ -17,8 +17,8 @@ func fuzzSRTP(_ input: RawSpan) {
 
 private struct SRTPFuzzSession: ~Copyable {
   private var session: SRTPSession
-  /// The last RTP packet that was protected.
-  private var latest: [UInt8] = []
+  /// The last RTP packet that was protected, before and after.
+  private var latest: (packet: [UInt8], protected: [UInt8]) = ([], [])
   private var kept: [(packet: [UInt8], protected: [UInt8], isControl: Bool)] = []
 
   init(_ profile: SRTPProfile) {
@@ -91,11 +91,11 @@ private struct SRTPFuzzSession: ~Copyable {
 
   private mutating func repeatPacket(_ place: Int) {
     guard place < kept.count, !kept[place].isControl else { return }
-    let first = kept[place]
-    let isLatest = latest == first.packet
-    guard let again = seal(first.packet.rawSpan, false) else { return }
+    let previous = latest
+    let packet = kept[place].packet
+    guard let again = seal(packet.rawSpan, false) else { return }
     // After others the same sequence number may stand for a later index.
-    precondition(!isLatest || again == first.protected, "a repeat is the same packet")
+    precondition(previous.packet != packet || previous.protected == again, "a repeat is the same packet")
   }
 
   /// A well-formed header over `payload`.
@@ -106,14 +106,17 @@ private struct SRTPFuzzSession: ~Copyable {
 
   private mutating func seal(_ packet: RawSpan, _ isControl: Bool) -> [UInt8]? {
     do throws(SRTPError) {
-      return try collectBytes(capacity: packet.byteCount + SRTPSession.maximumTrailer) { (out) throws(SRTPError) in
+      let protected = try collectBytes(
+        capacity: packet.byteCount + SRTPSession.maximumTrailer
+      ) { (out) throws(SRTPError) in
         if isControl {
           try session.protectRTCP(packet, into: &out)
         } else {
           try session.protectRTP(packet, into: &out)
-          latest = packet.copyBytes()
         }
       }
+      if !isControl { latest = (packet.copyBytes(), protected) }
+      return protected
     } catch {
       return nil
     }

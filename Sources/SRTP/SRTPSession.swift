@@ -15,8 +15,8 @@ package struct SRTPSession: ~Copyable, @unchecked Sendable {  // one owner at a 
   /// The most bytes that protection adds to a packet. Nothing is written behind them.
   package static let maximumTrailer = 20
   /// How many packets back from the newest a late one is let in, and a repeated one let out. Video at 20 Mbit/s sends
-  /// 1,024 packets in half a second, the longest that a retransmission is worth waiting for.
-  package static let replayWindow = 1_024
+  /// 2,048 packets in a second; what is later than that nobody waits for.
+  package static let replayWindow = 2_048
 
   package let profile: SRTPProfile
   package private(set) var counters = SRTPCounters()

@@ -5,7 +5,7 @@
 
 /// How many SSRCs a session keeps.
 package struct SRTPLimits: Hashable, Sendable {
-  /// SSRCs in use at once. libsrtp keeps about 1 KB for each and walks the list of them for every packet.
+  /// SSRCs in use at once. libsrtp keeps about 1 KB for each, an outgoing one takes 8 KB more, and walks the list of them for every packet.
   package var incomingSSRCs = 128
   package var outgoingSSRCs = 128
   /// Removed SSRCs that are remembered, a direction; when they are as many, no new SSRC is taken.

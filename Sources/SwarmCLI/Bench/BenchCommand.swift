@@ -12,8 +12,10 @@ struct BenchCommand: AsyncParsableCommand {
     abstract: "Measure throughput, rate, latency, set-up time and memory between two processes.",
     discussion: """
       Without --listen or --connect a second process is started and both talk over loopback. Between two hosts: \
-      `swarm bench MODE --listen ADDR:PORT` on one, `swarm bench MODE --connect ADDR:PORT` on the other.
-      """)
+      `swarm bench MODE --listen ADDR:PORT` on one, `swarm bench MODE --connect ADDR:PORT` on the other. \
+      `swarm bench dtls` measures encryption alone, in this process.
+      """,
+    subcommands: [DTLSBenchCommand.self])
 
   @Argument(help: "\(BenchMode.allCases.map(\.rawValue).joined(separator: ", ")).") var mode: BenchMode
   @Option(help: "Bytes a message. Default: 65536 for bulk, 16384 for mixed, 64 otherwise.") var size: Int?
