@@ -62,12 +62,13 @@ package enum Negotiation {
   ) throws(SDPError) -> RemoteDescription {
     try answer.checkMids()
     guard answer.sections.count == offer.sections.count else { throw .answerMismatch }
+    var answer = answer
     let offeredData = offer.dataSectionIndex
     for (index, (ours, theirs)) in zip(offer.sections, answer.sections).enumerated() {
       guard ours.media == theirs.media, theirs.mid == nil || ours.mid == theirs.mid else { throw .answerMismatch }
-      guard !theirs.isRejected else { continue }
-      // What was not offered cannot be accepted (RFC 3264 §6).
-      guard !ours.isRejected, index != offeredData || theirs.isData else { throw .answerMismatch }
+      guard index != offeredData || theirs.isRejected || theirs.isData else { throw .answerMismatch }
+      // What was not offered cannot be accepted (RFC 3264 §6). Pion 3 gives a stopped section a port all the same.
+      if ours.isRejected { answer.sections[index] = theirs.rejected }
     }
     let bundle = try SDPBundle(of: answer, takingData: offeredData != nil, limits: limits) { _ in true }
     for media in bundle.media {
