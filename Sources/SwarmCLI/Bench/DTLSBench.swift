@@ -41,7 +41,7 @@ extension DTLSBenchResult {
     try body()  // the first makes what the process keeps
     let began = ThreadTime.now
     var count = 0
-    while ThreadTime.now - began < Double(seconds) {
+    while ThreadTime.now - began < seconds {
       try body()
       count += 1
     }
@@ -55,7 +55,7 @@ extension DTLSBenchResult {
     var count = 0
     let wire = BenchMemory(byteCount: slot * DTLSBench.run)
     let opened = BenchMemory(byteCount: slot)
-    while sealing + opening < 2 * Double(seconds) {
+    while sealing + opening < 2 * seconds {
       let began = ThreadTime.now
       for place in 0..<DTLSBench.run {
         try wire.write(place * slot, slot) { try pair.client.seal(plaintext.rawSpan, into: &$0) }
