@@ -5,7 +5,7 @@ import PackageDescription
 // libFuzzer's main. `Scripts/fuzz` builds and runs them. With `traits: []` nothing that needs SwiftNIO is fetched.
 
 let targets = [
-  "stun", "turn", "rtp", "rtcp", "sctp-packet", "dcep", "sdp", "candidate", "mdns", "srtp", "signaling", "associations",
+  "stun", "turn", "srtp", "rtp", "rtcp", "sctp-packet", "dcep", "sdp", "candidate", "mdns", "signaling", "associations",
 ]
 
 let package = Package(
