@@ -5,6 +5,7 @@ import DTLS
 import Foundation
 import Testing
 import WebRTC
+import Wire
 
 @Suite(.timeLimit(.minutes(1))) struct CertificateTests {
   private static func configuration(_ certificate: Certificate?) -> PeerConnectionConfiguration {
