@@ -188,6 +188,8 @@ import Testing
     #expect(read.transport.mids == ["2"] && read.transport.sectionIndex == 2)
     let answer = try Negotiation.answer(to: offer, try Sample.local())
     #expect(answer.sections.map(\.port) == [0, 0, 9] && answer.attributes.values("group") == ["BUNDLE 2"])
+    let camera = try Media.local([Media.camera.named("1")])
+    #expect(try Negotiation.read(offer: offer, accepting: camera.accepts).media.map(\.refusal) == [.notAccepted, nil])
     let half = try Negotiation.answer(to: offer, try Media.local([Media.camera.named("1")], data: nil))
     #expect(half.sections.map(\.port) == [0, 9, 0] && half.attributes.values("group") == ["BUNDLE 1"])
     #expect(half.transportSectionIndex == 1 && half.sections[1].attributes.contains(name: "candidate"))
