@@ -7,7 +7,6 @@ loopback. Neither needs to know, and no network has to be set up.
 import random
 import select
 import socket
-import struct
 import threading
 from collections import Counter
 
@@ -33,6 +32,17 @@ def has_client_hello(datagram):
             and datagram[13] == CLIENT_HELLO)
 
 
+def fragments_of(datagram):
+    """The lengths of a handshake message and of what a datagram has of it, which may be several records."""
+    total = int.from_bytes(datagram[14:17], "big")
+    at = has = 0
+    first = int.from_bytes(datagram[19:22], "big")
+    while at + 25 <= len(datagram) and datagram[at] == HANDSHAKE_RECORD:
+        has += int.from_bytes(datagram[at + 22:at + 25], "big")
+        at += 13 + int.from_bytes(datagram[at + 11:at + 13], "big")
+    return total, first, has
+
+
 def is_usable(line):
     """Whether it is a candidate over UDP and IPv4."""
     words = line.split()
@@ -50,7 +60,17 @@ class Side:
         self.socket.bind(("127.0.0.1", 0))
         self.port = self.socket.getsockname()[1]
         self.peer = None  # where the peer really is
-        self.passed, self.lost, self.hellos = Counter(), Counter(), []
+        self.passed, self.lost = Counter(), Counter()
+        self.hellos = []  # the length of a ClientHello, and the range of it that a datagram has
+
+    def hello_datagrams(self):
+        """The length of the first ClientHello, and in how many datagrams it came."""
+        length, count, seen = self.hellos[0][0], 0, 0
+        for total, first, has in self.hellos:
+            if total != length or first != seen:
+                break
+            count, seen = count + 1, seen + has
+        return length, count
 
     def candidate(self):
         return "candidate:1 1 udp 2130706431 127.0.0.1 %d typ host" % self.port
@@ -72,6 +92,9 @@ class Middle:
         return self
 
     def __exit__(self, *_):
+        self.close()
+
+    def close(self):
         self.waker.send(b"x")
         self.thread.join()
         for one in (self.wake, self.waker, *(side.socket for side in self.sides.values())):
@@ -126,8 +149,7 @@ class Middle:
     def forward(self, side, datagram):
         kind = kind_of(datagram)
         if has_client_hello(datagram):
-            version_to_length = struct.unpack_from("!H", datagram, 11)[0]
-            side.hellos.append((len(datagram), version_to_length))
+            side.hellos.append(fragments_of(datagram))
         if kind in self.lossy and self.random.random() < self.loss:
             side.lost[kind] += 1
             return

@@ -307,9 +307,7 @@ func (m *media) came(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
 			t.Unlock()
 			header := packet.Header
 			header.Extension, header.Extensions, header.Padding, header.CSRC = false, nil, false, nil
-			if len(packet.Payload) > 0 {
-				t.write(&header, packet.Payload)
-			}
+			t.write(&header, packet.Payload) // also without payload, of padding only: a gap would look like a loss
 		} else {
 			t.take(packet)
 		}
