@@ -62,6 +62,8 @@ class MediaSession(Session):
     def on_the_way(self, sender, value):
         if self.offering_client and value.get("type") == "offer":
             value = {**value, "sdp": value["sdp"].replace("a=setup:actpass", "a=setup:active")}
+        if sender == "swarm" and value.get("type") == "offer" and self.plan["codec"]:
+            value = {**value, "sdp": preferring(self.plan["codec"], value["sdp"])}
         return self.middle.alter(sender, value) if self.middle else [value]
 
     def open(self):
@@ -103,6 +105,22 @@ class MediaSession(Session):
         self.swarm.end_input()
         status = self.swarm.exit_status(PATIENCE)
         check(status == 0, "exit status %d%s" % (status, self.swarm.last_words()))
+
+
+def preferring(codec, offer):
+    """The same offer with a codec of video before the others: Chromium sends the first that it is offered and knows,
+    whatever the preferences are from which it answers."""
+    first = [line.split(":")[1].split()[0] for line in offer.split("\r\n")
+             if line.startswith("a=rtpmap:") and line.split()[1].split("/")[0] == codec]
+    check(first, "%s is not offered" % codec)
+
+    def reordered(line):
+        if not line.startswith("m=video "):
+            return line
+        head, numbers = line.split()[:3], line.split()[3:]
+        return " ".join([*head, *first, *(number for number in numbers if number not in first)])
+
+    return "\r\n".join(map(reordered, offer.split("\r\n")))
 
 
 def grown(watched, kind, name, until="after"):

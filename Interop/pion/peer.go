@@ -293,5 +293,7 @@ func main() {
 	}
 	go s.readInput()
 	<-s.over
-	must(connection.Close())
+	if err := connection.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, "peer: closing:", err) // the other side may have closed before
+	}
 }
