@@ -22,7 +22,7 @@ import threading
 import time
 from pathlib import Path
 
-from cases import PeerError, Report, check, text_of
+from cases import PeerError, Report, binary_of, check, compare
 from connect import ConnectError, SwarmConnect
 from middle import Middle
 from pion import build
@@ -34,6 +34,7 @@ ENOUGH = 0.95  # of the pictures sent, decoded
 LOSS = 0.05
 BETWEEN_MESSAGES = 0.02
 LASTING = 10  # seconds of the long cases
+LONG = 5
 SHORT = 3
 
 
@@ -81,12 +82,12 @@ class Session:
             elif name in ("failed", "error", "closed"):
                 raise PeerError("%s: %s" % (self.peer_name, event))
             elif name == "message":
-                check(event.get("text") == sent, "a message beside the media has changed")
+                compare(event, sent)
                 echoes += 1
                 time.sleep(BETWEEN_MESSAGES)
             if name in ("open", "message"):
-                sent = "%d %s" % (echoes, text_of(echoes % 50 * 40))
-                self.peer.send_text(sent)
+                sent = binary_of(1 + echoes % 50 * 40)
+                self.peer.send_binary(sent)
         return reports, echoes
 
     def swarm_reports(self):
@@ -209,9 +210,29 @@ def aiortc_profiles(run, offers):
         aiortc_media(run, "H264", offers, codec="H264")
 
 
+# GStreamer
+
+
+def gstreamer_media(run, offers):
+    with Session(run, "gstreamer", offers, (), ["--lasting", str(LONG)]) as session:
+
+        def story():
+            reports, echoes = session.reports(("audio", "video"), PATIENCE + LONG)
+            for kind, report in reports.items():
+                run.note("%s: %s; %d messages beside" % (kind, plain(report), echoes))
+                since = report["sent"] - report["firstAt"]
+                check(since >= ENOUGH * LONG * 30 and report["received"] >= ENOUGH * since,
+                      "%s: %d of %d" % (kind, report["received"], since))
+            check(reports["video"]["keyframeRequests"] > 0, "of three requests for a keyframe none came")
+            check(echoes > 10 * LONG, "%d messages came back" % echoes)
+
+        run.case("95 % of the pictures return and are decoded, a tone and messages beside", story)
+
+
 SCENARIOS = {
     "pion": [pion_numbered_packets, pion_loss, pion_parts],
     "aiortc": [aiortc_pictures, aiortc_loss, aiortc_profiles],
+    "gstreamer": [gstreamer_media],
 }
 
 
@@ -230,6 +251,7 @@ class Run(Report):
             python = subprocess.run(
                 [FOLDER.parent / "Scripts" / "python-peers"], check=True, stdout=subprocess.PIPE, text=True)
             self.programs["aiortc"] = [python.stdout.strip(), str(FOLDER / "python" / "aiortc_peer.py")]
+        self.programs["gstreamer"] = ["/usr/bin/python3", str(FOLDER / "gstreamer" / "media.py")]
         for self.peer, scenarios in wanted.items():
             for offers in (True, False):
                 self.role = "offers" if offers else "answers"
