@@ -1,7 +1,7 @@
 // The browser's side of a connection with audio and video beside the data channel, or without one.
 "use strict";
 
-// The fake camera draws a moving figure and the time, the fake microphone beeps: the same stream serves every connection.
+// The fake camera draws a moving figure and the time, the fake microphone beeps. One stream serves every connection.
 const camera = () => (camera.stream ??= navigator.mediaDevices.getUserMedia({
   audio: true,
   video: { width: 320, height: 240, frameRate: 30 },
@@ -15,7 +15,7 @@ class MediaPeer extends Peer {
 
   /**
    * @param {number} number tells this connection's signals from those of earlier ones
-   * @param {{kinds: string[], codec?: string, data?: boolean}} plan what this side offers; an answer takes all it is offered
+   * @param {{kinds: string[], codec?: string, data?: boolean}} plan what this side offers; it answers to all it is offered
    */
   constructor(number, plan) {
     super(number);
@@ -94,13 +94,11 @@ class MediaPeer extends Peer {
           add("", ["framesSent", "packetsSent", "keyFramesEncoded", "retransmittedPacketsSent"]);
           add("", ["pliCount", "firCount", "nackCount"]);
           sums.codec = codecs[one.codecId];
-          sums.streams = (sums.streams ?? 0) + 1;
           break;
         case "inbound-rtp":
           add("", [
-            "framesReceived", "framesDecoded", "framesDropped", "keyFramesDecoded", "freezeCount", "totalFreezesDuration",
-            "packetsReceived", "packetsLost", "retransmittedPacketsReceived", "totalSamplesReceived", "concealedSamples",
-            "totalAudioEnergy",
+            "framesDecoded", "keyFramesDecoded", "freezeCount", "packetsReceived", "packetsLost",
+            "retransmittedPacketsReceived", "totalSamplesReceived", "concealedSamples", "totalAudioEnergy",
           ]);
           add("own", ["pliCount", "firCount", "nackCount"]);
           sums.codecReturned = codecs[one.codecId];
@@ -108,21 +106,13 @@ class MediaPeer extends Peer {
         case "remote-inbound-rtp": // the other side's receiver reports
           sums.receiverReports = one.roundTripTimeMeasurements ?? 0;
           sums.roundTripTime = one.roundTripTime;
-          sums.remoteLost = one.packetsLost;
           break;
         case "remote-outbound-rtp": // its sender reports
           sums.senderReports = one.reportsSent ?? 1;
           break;
         case "transport":
-          all.transport = {
-            srtpCipher: one.srtpCipher, dtlsCipher: one.dtlsCipher, tlsVersion: one.tlsVersion, dtlsRole: one.dtlsRole,
-            dtlsState: one.dtlsState,
-          };
+          all.transport = { srtpCipher: one.srtpCipher, dtlsRole: one.dtlsRole };
           all.transports = (all.transports ?? 0) + 1;
-          break;
-        case "candidate-pair":
-          if (one.nominated) all.roundTrip = one.currentRoundTripTime;
-          if (one.nominated) all.estimate = one.availableOutgoingBitrate;
           break;
       }
     });
@@ -181,11 +171,12 @@ class MediaPeer extends Peer {
     return { before, middle, after: await this.counts() };
   }
 
-  /** Asks whoever sends the video for keyframes, as a decoder does that has lost its way: `count` times, with pauses. */
+  /** Asks whoever sends the video for keyframes, `count` times, as a decoder does that has lost its way. */
   async askForKeyframes(count, interval) {
     const work = `onrtctransform = ({ transformer }) => {
       transformer.readable.pipeTo(transformer.writable);
-      onmessage = () => transformer.sendKeyFrameRequest().then(() => postMessage(""), (error) => postMessage(String(error)));
+      onmessage = () =>
+        transformer.sendKeyFrameRequest().then(() => postMessage(""), (error) => postMessage(String(error)));
     };`;
     const worker = new Worker(URL.createObjectURL(new Blob([work], { type: "text/javascript" })));
     const { receiver } = this.connection.getTransceivers().find(({ receiver }) => receiver.track.kind === "video");
@@ -218,9 +209,8 @@ class MediaPeer extends Peer {
     const [one, two] = [await pixels(own), await pixels(returned)];
     const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
     const spread = (values) => Math.sqrt(mean(Array.from(values, (value) => (value - mean(values)) ** 2)));
-    return {
-      difference: mean(Array.from(one, (value, at) => Math.abs(value - two[at]))), spread: spread(one), returned: spread(two),
-    };
+    const difference = mean(Array.from(one, (value, at) => Math.abs(value - two[at])));
+    return { difference, spread: spread(one), returned: spread(two) };
   }
 
   codecs() {

@@ -1,18 +1,19 @@
 #!/usr/bin/env python3
-"""Sends audio and video to `swarm connect --media echo` with Pion and aiortc, in both roles, and checks what returns.
+"""Sends audio and video of Pion, aiortc and GStreamer to `swarm connect --media echo`, and checks what returns.
 
     Interop/media_peers.py --swarm .build/release/swarm [--only TEXT]
 
 Pion sends packets with numbered contents, each of which is to come back byte for byte; aiortc sends pictures that carry
-a number, of which 95 in 100 are to be decoded. A data channel works beside them, except where it is left out. The way
-between the two may lose one datagram in twenty (middle.py).
+a number, of which 95 in 100 are to be decoded; of GStreamer's pictures and sound as much is to be decoded. Each of them
+offers and answers. A data channel works beside, except where it is left out. The way between the two may lose one
+datagram in twenty (middle.py).
 
-Needs golang-go and golang-github-pion-webrtc.v3-dev; Scripts/python-peers installs aiortc. Prints one line per case and
-`N passed, M failed`. With `--swarm` a Pion that echoes (Interop/pion/media.go), the drivers themselves are tried out.
+Needs golang-go, golang-github-pion-webrtc.v3-dev and what Interop/gstreamer/media.py names; Scripts/python-peers
+installs aiortc. Prints one line per case and `N passed, M failed`. To try out the drivers themselves, give as `--swarm`
+a Pion that echoes (Interop/pion/media.go).
 """
 
 import argparse
-import contextlib
 import os
 import signal
 import subprocess
@@ -36,6 +37,7 @@ BETWEEN_MESSAGES = 0.02
 LASTING = 10  # seconds of the long cases
 LONG = 5
 SHORT = 3
+BOTH = ("audio", "video")
 
 
 class Session:
@@ -90,16 +92,18 @@ class Session:
                 self.peer.send_binary(sent)
         return reports, echoes
 
-    def swarm_reports(self):
-        """What swarm says about each section."""
+    def swarm_ends(self, run, kinds):
+        """What swarm says about each section goes to the trace, and it ends with its input."""
         self.swarm.write({"stats": True})
         reports = {}
-        with contextlib.suppress(ConnectError):
-            while len(reports) < len(self.kinds):
-                event = self.swarm.next_event(2)
-                if event["event"] == "media":
-                    reports[event["kind"]] = event
-        return reports
+        while len(reports) < len(kinds):
+            event = self.swarm.next_event(PATIENCE)
+            if event["event"] == "media":
+                reports[event["kind"]] = event
+        run.trace("reports", reports)
+        self.swarm.end_input()
+        status = self.swarm.exit_status(PATIENCE)
+        check(status == 0, "exit status %d%s" % (status, self.swarm.last_words()))
 
 
 def plain(report):
@@ -109,7 +113,7 @@ def plain(report):
 # Pion
 
 
-def pion_media(run, name, pion_offers, kinds=("audio", "video"), loss=0.0, with_channel=True, seconds=SHORT, profile=""):
+def pion_media(run, name, pion_offers, kinds=BOTH, loss=0.0, with_channel=True, seconds=SHORT, profile=""):
     arguments = ["-packets", str(400 * seconds), "-lasting", "%ds" % seconds, "-media-kinds", ",".join(kinds)]
     swarm = []
     if profile:
@@ -141,6 +145,7 @@ def pion_media(run, name, pion_offers, kinds=("audio", "video"), loss=0.0, with_
                 check(all(side.lost["RTP"] for side in middle.sides.values()), "nothing was lost")
             if with_channel:
                 check(echoes > 10 * seconds, "%d messages came back" % echoes)
+            session.swarm_ends(run, kinds)
 
         run.case(name, story)
 
@@ -175,8 +180,8 @@ def aiortc_media(run, name, aiortc_offers, *arguments, seconds=SHORT, loss=0.0, 
             run, "aiortc", aiortc_offers, (), arguments, middle if loss else None) as session:
 
         def story():
-            reports, echoes = session.reports(("audio", "video"), PATIENCE + seconds)
-            for kind in ("audio", "video"):
+            reports, echoes = session.reports(BOTH, PATIENCE + seconds)
+            for kind in BOTH:
                 report = reports[kind]
                 run.note("%s: %s; %d messages beside" % (kind, plain(report), echoes))
                 if kind == "video" or loss == 0:
@@ -190,6 +195,7 @@ def aiortc_media(run, name, aiortc_offers, *arguments, seconds=SHORT, loss=0.0, 
             check(video["late"] == 0, "%(late)d pictures late" % video)
             check(reports["audio"]["loudness"] > 4_000, "the tone returns with %(loudness)d" % video)
             check(echoes > 10 * seconds, "%d messages came back" % echoes)
+            session.swarm_ends(run, BOTH)
 
         run.case(name, story)
 
@@ -217,7 +223,7 @@ def gstreamer_media(run, offers):
     with Session(run, "gstreamer", offers, (), ["--lasting", str(LONG)]) as session:
 
         def story():
-            reports, echoes = session.reports(("audio", "video"), PATIENCE + LONG)
+            reports, echoes = session.reports(BOTH, PATIENCE + LONG)
             for kind, report in reports.items():
                 run.note("%s: %s; %d messages beside" % (kind, plain(report), echoes))
                 since = report["sent"] - report["firstAt"]
@@ -225,6 +231,7 @@ def gstreamer_media(run, offers):
                       "%s: %d of %d" % (kind, report["received"], since))
             check(reports["video"]["keyframeRequests"] > 0, "of three requests for a keyframe none came")
             check(echoes > 10 * LONG, "%d messages came back" % echoes)
+            session.swarm_ends(run, BOTH)
 
         run.case("95 % of the pictures return and are decoded, a tone and messages beside", story)
 
@@ -244,7 +251,8 @@ class Run(Report):
         self.programs = {}
 
     def all(self, folder):
-        wanted = {peer: [one for one in scenarios if self.only in one.__name__] for peer, scenarios in SCENARIOS.items()}
+        wanted = {peer: [scenario for scenario in scenarios if self.only in scenario.__name__]
+                  for peer, scenarios in SCENARIOS.items()}
         if wanted["pion"]:
             self.programs["pion"] = build(folder, "pion", [])
         if wanted["aiortc"]:

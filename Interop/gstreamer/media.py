@@ -3,8 +3,8 @@
 
     media.py --offer|--answer --media send [--lasting SECONDS]
 
-What comes back is decoded; {"event":"media",…} says how much it was. Encoders, RTP, ICE (libnice), DTLS and SRTP are none
-of those that the other peers have. Debian's own Python runs it: gstreamer1.0-plugins-good, gstreamer1.0-plugins-bad,
+What comes back is decoded; {"event":"media",…} says how much it was. Its encoders, RTP, ICE (libnice), DTLS and SRTP
+are none of those that the other peers have. Debian's own Python runs it: gstreamer1.0-plugins-good, gstreamer1.0-plugins-bad,
 gstreamer1.0-nice, python3-gst-1.0, gir1.2-gst-plugins-bad-1.0.
 """
 
@@ -29,8 +29,8 @@ import lines  # noqa: E402
 PATIENCE = 30
 SETTLING = 1.0  # seconds for the last frames to come back
 SOURCES = {
-    "video": ("videotestsrc is-live=true pattern=ball ! video/x-raw,width=320,height=240,framerate=30/1 ! valve name=end"
-              " ! vp8enc name=encoder deadline=1 target-bitrate=400000 keyframe-max-dist=90 error-resilient=partitions"
+    "video": ("videotestsrc is-live=true pattern=ball ! video/x-raw,width=320,height=240,framerate=30/1"
+              " ! valve name=end ! vp8enc name=encoder deadline=1 target-bitrate=400000 keyframe-max-dist=90 error-resilient=partitions"
               " ! rtpvp8pay name=payloader picture-id-mode=15-bit mtu=1150 ! capsfilter name=out"),
     "audio": ("audiotestsrc is-live=true wave=sine freq=400 samplesperbuffer=960 ! audio/x-raw,rate=48000,channels=1"
               " ! valve name=end ! opusenc name=encoder ! rtpopuspay name=payloader ! capsfilter name=out"),

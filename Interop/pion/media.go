@@ -222,14 +222,21 @@ type media struct {
 // prepare registers what Pion is to know of codecs, extensions and RTCP.
 func prepare(engine *webrtc.MediaEngine, registry *interceptor.Registry) {
 	video := []webrtc.RTCPFeedback{{Type: "nack"}, {Type: "nack", Parameter: "pli"}, {Type: "ccm", Parameter: "fir"}}
-	for _, codec := range []webrtc.RTPCodecParameters{
-		{RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeVP8, ClockRate: 90_000, RTCPFeedback: video}, PayloadType: 96},
-		{RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeVP9, ClockRate: 90_000, SDPFmtpLine: "profile-id=0", RTCPFeedback: video}, PayloadType: 98},
-		{RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeH264, ClockRate: 90_000,
-			SDPFmtpLine: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f", RTCPFeedback: video}, PayloadType: 102},
-		{RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeAV1, ClockRate: 90_000, RTCPFeedback: video}, PayloadType: 45},
+	for _, codec := range []struct {
+		number           webrtc.PayloadType
+		name, parameters string
+	}{
+		{96, webrtc.MimeTypeVP8, ""},
+		{98, webrtc.MimeTypeVP9, "profile-id=0"},
+		{102, webrtc.MimeTypeH264, "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"},
+		{45, webrtc.MimeTypeAV1, ""},
 	} {
-		must(engine.RegisterCodec(codec, webrtc.RTPCodecTypeVideo))
+		must(engine.RegisterCodec(webrtc.RTPCodecParameters{
+			RTPCodecCapability: webrtc.RTPCodecCapability{
+				MimeType: codec.name, ClockRate: 90_000, SDPFmtpLine: codec.parameters, RTCPFeedback: video,
+			},
+			PayloadType: codec.number,
+		}, webrtc.RTPCodecTypeVideo))
 	}
 	must(engine.RegisterCodec(webrtc.RTPCodecParameters{
 		RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus, ClockRate: 48_000, Channels: 2,
