@@ -46,10 +46,13 @@ class MediaSession(Session):
         self.tracks = []
         # Whoever answers is the client of DTLS, unless the offer says on its way that the offering side will be.
         self.offering_client = client == ("chromium" if chromium_offers else "swarm")
-        arguments = ["--media", "echo", "--echo"]
+        arguments = self.media_arguments()
         if not chromium_offers:
             arguments += ["--media-kinds", ",".join(kinds), *([] if with_channel else ["--no-channel"])]
         super().__init__(run, chromium_offers, *arguments, alter=lambda value: self.on_the_way("chromium", value))
+
+    def media_arguments(self):
+        return ["--media", "echo", "--echo"]
 
     def page_peer(self):
         return "new MediaPeer(%d, %s)" % (self.number, json.dumps(self.plan))
@@ -336,6 +339,7 @@ class Run(Report):
         self.swarm = os.path.abspath(options.swarm)
         self.browser = None
         self.has_small_hello = False
+        self.folder = ""  # of recordings
 
     def all(self):
         server = PageServer(FOLDER)
@@ -363,8 +367,8 @@ class Run(Report):
                 self.browser = None
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+def main(description, all_cases):
+    parser = argparse.ArgumentParser(description=description.split("\n\n")[0])
     parser.add_argument("--swarm", required=True, metavar="PATH", help="the command to test")
     parser.add_argument("--chromium", default=shutil.which("chromium") or "chromium", metavar="PATH")
     parser.add_argument("--only", default="", metavar="TEXT", help="only scenarios with this in their name: "
@@ -383,7 +387,7 @@ def main():
     signal.alarm(WHOLE_RUN)
     run = Run(options)
     try:
-        run.all()
+        all_cases(run)
     except PeerError as error:
         run.failed += 1
         print("FAIL  " + str(error))
@@ -391,4 +395,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, Run.all))
