@@ -86,7 +86,7 @@ extension Connection {
     if isRestartWanted, !isRestarting || isRestartChecking { beginRestart() }
     do {
       var parts = try localParts(
-        hasData: wantsData || transceivers.all.isEmpty || negotiation.remote?.data != nil,
+        hasData: wantsData || !transceivers.hasLiving || negotiation.remote?.data != nil,
         withInitiation: configuration.offersInitiation)
       if !transceivers.all.isEmpty {
         parts.media = transceivers.described(nameMedia())
@@ -353,8 +353,7 @@ extension Connection {
       // We have written it ourselves, and it was read when it was made.
       mediaFails("\(error)")
     }
-    let stopped = transceivers.settle(agreed, ours: ours)
-    for ssrc in stopped { media?.forget(ssrc) }
+    for stopped in transceivers.settle(agreed, ours: ours) { media?.forget(stopped) }
     configureMedia(now: now)
   }
 

@@ -56,8 +56,12 @@ struct MediaTransport: ~Copyable {
     session.start(now: now)
   }
 
-  /// Nothing is sent with this SSRC any more.
-  mutating func forget(_ ssrc: UInt32) { keys?.removeOutgoing(ssrc) }
+  /// Its section is gone: under these keys nothing comes and goes with its SSRCs any more, and others get their places.
+  mutating func forget(_ stopped: Transceiver) {
+    keys?.removeOutgoing(stopped.ssrc)
+    keys?.removeOutgoing(stopped.rtxSSRC)
+    for ssrc in stopped.remoteSSRCs { keys?.removeIncoming(ssrc) }
+  }
 
   mutating func noteUnexpected() { dropped.unexpected &+= 1 }
 

@@ -33,6 +33,8 @@ package struct Transceiver: Sendable {
   var agreedDirection: SDPDirection?
 
   package var currentDirection: SDPDirection? { agreed?.direction }
+  /// What the peer has said that it sends with, retransmissions included.
+  var remoteSSRCs: [UInt32] { agreed?.remote.ssrcs ?? [] }
 
   /// What this side may send, for the application, in the peer's order.
   package var mediaCodecs: [SDPCodec] { (agreed?.sendCodecs ?? []).filter { !$0.isRetransmission } }

@@ -52,6 +52,9 @@ struct TransceiverTable: Sendable {
 
   var needsNegotiation: Bool { all.contains(where: \.needsNegotiation) }
 
+  /// There is one for which an offer has a section.
+  var hasLiving: Bool { all.contains { !$0.isStopping } }
+
   subscript(id: Int) -> Transceiver? { all.first { $0.id == id } }
 
   func withMid(_ mid: String?) -> Transceiver? { mid.flatMap { mid in all.first { $0.mid == mid } } }
@@ -98,8 +101,8 @@ struct TransceiverTable: Sendable {
   /// Both descriptions are there: what they agree on holds.
   ///
   /// - Parameter ours: what our description says, for what was wanted in it.
-  /// - Returns: the SSRCs of transceivers that have stopped; nothing is sent with them any more.
-  mutating func settle(_ agreed: [AgreedMedia], ours: [LocalMedia]) -> [UInt32] {
+  /// - Returns: the transceivers that have stopped.
+  mutating func settle(_ agreed: [AgreedMedia], ours: [LocalMedia]) -> [Transceiver] {
     agreedMids = nil
     for index in all.indices {
       guard let mid = all[index].mid else { continue }
@@ -113,7 +116,7 @@ struct TransceiverTable: Sendable {
     }
     let stopped = all.filter { $0.isStopping && $0.mid == nil }
     all.removeAll { $0.isStopping && $0.mid == nil }
-    return stopped.flatMap { [$0.ssrc, $0.rtxSSRC] }
+    return stopped
   }
 
   /// An offer comes into force, or another in its place: what the last one has changed is undone (RFC 9429 §4.1.8.2).

@@ -7,6 +7,7 @@ import Media
 import Peer
 import RTP
 import SDP
+import SRTP
 import Wire
 
 typealias Packets = Deque<RTPOutbox.Entry>
@@ -18,6 +19,14 @@ extension PeerConnection {
       .audio: RTPCodec.defaults(for: .audio).map { SDPCodec($0) },
       .video: RTPCodec.defaults(for: .video).map { SDPCodec($0) },
     ]
+  }
+
+  /// libsrtp tests its ciphers once a process, which takes longer than a loop that others share should be held up.
+  static func prepareMedia() {
+    Task.detached {
+      // What is wrong will be wrong again when the connection makes its keys, and is reported then.
+      do { try SRTPLibrary.prepare() } catch {}
+    }
   }
 
   // MARK: Transceivers
@@ -33,6 +42,7 @@ extension PeerConnection {
     kind: MediaKind, direction: RTPTransceiverDirection = .sendReceive, codecs: [RTPCodec]? = nil
   ) throws(PeerConnectionError) -> RTPTransceiver {
     guard let wanted = SDPDirection(direction) else { throw .invalidParameter("direction: stopped") }
+    Self.prepareMedia()
     let codecs = codecs ?? RTPCodec.defaults(for: kind)
     guard !codecs.isEmpty else { throw .invalidParameter("no codec") }
     for codec in codecs { try codec.check(as: kind) }

@@ -118,6 +118,7 @@ public actor PeerConnection {
     machineConfiguration.hidesMappedAddresses = configuration.iceTransportPolicy == .relay
     machineConfiguration.sctp.congestionControl = configuration.congestionControl.inSCTP
     machineConfiguration.acceptsMedia = configuration.acceptsMedia
+    if configuration.acceptsMedia { Self.prepareMedia() }
     machineConfiguration.codecs = Self.defaultCodecs
     machineConfiguration.wallClock = .init(
       nanosecondsAtOrigin: Net.WallClock.secondsSince1970() &* 1_000_000_000 &- MonotonicClock.now().nanoseconds)

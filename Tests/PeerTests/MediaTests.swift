@@ -2,6 +2,7 @@
 
 import DTLS
 import DataChannel
+import ICE
 import Media
 import Peer
 import RTP
@@ -120,7 +121,8 @@ import Wire
     #expect(world.packets[.answerer]!.count == 1)
     let counters = try #require(world.answerer.mediaDropCounters.srtp)
     #expect(counters.dropped == forged)
-    #expect(counters.replay < 16)  // one for each bit of the sequence number that leads to one that was seen, or too old
+    // One for each bit of the sequence number that leads to one that was seen, or is too old.
+    #expect(counters.replay < 16)
     // None of them has spoiled anything for the genuine one; the second time it is a replay (R4).
     world.inject(caught, from: .offerer)
     world.inject(caught, from: .offerer)
@@ -249,6 +251,92 @@ import Wire
     try world.run { !$0.packets[.answerer]!.isEmpty }
     #expect(world.packets[.answerer]!.count == 1)
   }
+
+  @Test func mediaGoesThroughARelay() throws {
+    let world = try RelayWorld()
+    let video = try world.offerer.addTransceiver(.video, direction: .sendOnly, codecs: [MediaWorld.vp8])
+    _ = try world.answerer.addTransceiver(.video, direction: .receiveOnly, codecs: [MediaWorld.vp8])
+    _ = world.offerer.addLocalCandidate(RelayWorld.offererAddress, socket: RelayWorld.socket, now: world.now)
+    try world.negotiate()
+    world.offerer.allocate(world.request, now: world.now)
+    world.offerer.endOfServers(now: world.now)
+    try #require(world.run { $0.states.last == .connected && !$0.pairs.isEmpty })
+    #expect(world.pairs.last?.local.kind == .relayed)
+    let transceiver = try #require(world.offerer.allTransceivers.first)
+    let largest = world.offerer.largestMediaPacket(of: transceiver)
+    for number in 0..<20 {
+      let packet = OutgoingRTP(
+        payloadType: 96, sequenceNumber: UInt16(number), timestamp: 0,
+        payload: MediaWorld.payload(number, number == 19 ? largest - 12 : 1_000))
+      try world.offerer.send(packet, on: video.id, now: world.now)
+      try world.run(for: .milliseconds(20)) { _ in false }
+    }
+    #expect(world.packets.count == 20)
+    #expect(world.packets.last?.payload.count == largest - 12)
+  }
+
+  // MARK: Descriptions
+
+  /// What an offer has brought about goes with it, when another takes its place.
+  @Test func anOfferThatIsReplacedLeavesNothing() throws {
+    let world = try MediaWorld()
+    _ = try world.add(.video)
+    let first = try world.offerer.createOffer()
+    try world.answerer.setRemoteDescription(.offer, first, now: world.now)
+    let before = try #require(world.answerer.allTransceivers.first)
+    _ = try world.add(.audio)
+    let second = try world.offerer.createOffer()
+    try world.offerer.setLocalDescription(.offer, second, now: world.now)
+    try world.answerer.setRemoteDescription(.offer, second, now: world.now)
+    #expect(world.answerer.allTransceivers.map(\.kind) == [.video, .audio])
+    #expect(!world.answerer.allTransceivers.contains { $0.id == before.id })
+    let answer = try world.answerer.createAnswer()
+    try world.answerer.setLocalDescription(.answer, answer, now: world.now)
+    try world.offerer.setRemoteDescription(.answer, answer, now: world.now)
+    #expect(world.offerer.allTransceivers.map(\.currentDirection) == [.sendOnly, .sendOnly])
+    let needs = (world.offerer.needsMediaNegotiation, world.answerer.needsMediaNegotiation)
+    #expect(needs == (false, false))
+  }
+
+  /// A peer that has taken up our offer sends before its answer is here.
+  @Test func mediaThatOvertakesTheAnswerIsReceived() throws {
+    let world = try MediaWorld()
+    let channel = try world.offerer.openChannel(ChannelParameters(label: "first"), now: world.now)
+    try world.connect()
+    _ = channel
+    _ = try world.add(.video)
+    let offer = try world.offerer.createOffer()
+    try world.offerer.setLocalDescription(.offer, offer, now: world.now)
+    try world.answerer.setRemoteDescription(.offer, offer, now: world.now)
+    world.answerer.setDirection(.sendReceive, of: try #require(world.answerer.allTransceivers.first).id)
+    let answer = try world.answerer.createAnswer()
+    try world.answerer.setLocalDescription(.answer, answer, now: world.now)
+    for number in 0..<3 { try world.send(number, from: .answerer) }
+    try world.run(for: .milliseconds(50))
+    #expect(world.packets[.offerer]!.count == 3)
+    try world.offerer.setRemoteDescription(.answer, answer, now: world.now)
+    for number in 3..<6 { try world.send(number, from: .answerer) }
+    try world.run(for: .milliseconds(50))
+    #expect(world.packets[.offerer]!.count == 6)
+  }
+
+  /// Sections of kinds that nobody knows keep their place with port 0; so do those with nothing in common.
+  @Test func whatCannotBeTakenIsRefused() throws {
+    let world = try MediaWorld()
+    _ = try world.offerer.addTransceiver(
+      .video, direction: .sendReceive, codecs: [SDPCodec(payloadType: 120, name: "DIRAC", clockRate: 90_000)])
+    _ = try world.add(.audio)
+    _ = try world.offerer.openChannel(ChannelParameters(label: "data"), now: world.now)
+    let offer = try world.offerer.createOffer()
+    let changed = offer.replacing("a=group:BUNDLE 0 1 2\r\n", with: "a=group:BUNDLE 0 1 2 x\r\n") + Self.text
+    try world.answerer.setRemoteDescription(.offer, changed, now: world.now)
+    let answer = try world.answerer.createAnswer()
+    let ports = answer.split(whereSeparator: \.isNewline).filter { $0.hasPrefix("m=") }
+      .map { $0.split(separator: " ").prefix(2).joined(separator: " ") }
+    #expect(ports == ["m=video 0", "m=audio 9", "m=application 9", "m=text 0"])
+  }
+
+  private static let text = "m=text 9 UDP/TLS/RTP/SAVPF 99\r\nc=IN IP4 0.0.0.0\r\na=mid:x\r\na=rtpmap:99 t140/1000\r\n"
 
   // MARK: Who has asked for media
 

@@ -275,6 +275,21 @@ private func sections(_ sdp: String) -> [Substring] {
     await media.close()
   }
 
+  @Test func mediaGoesOverTCP() async throws {
+    var configuration = Pair.loopbackOnly
+    configuration.acceptsMedia = true
+    configuration.tcpCandidates = .activeAndPassive
+    let pair = Pair(
+      offerer: try PeerConnection(configuration: Pair.loopbackOnly),
+      answerer: try PeerConnection(configuration: configuration))
+    let video = try await pair.offerer.addTransceiver(kind: .video, direction: .sendOnly)
+    try await pair.negotiate(using: TCPTests.isTCP)
+    for await state in pair.offerer.connectionStates where state == .connected { break }
+    try await flows(from: video, to: try await pair.answerer.transceiver(0))
+    #expect(await pair.offerer.selectedCandidatePair?.local.transport == "tcp")
+    await pair.close()
+  }
+
   @Test func keyframesAreAskedFor() async throws {
     let media = try MediaPair()
     let video = try await media.offerer.addTransceiver(kind: .video, direction: .sendOnly)
