@@ -153,7 +153,7 @@ let package = Package(
     .testTarget(
       name: "SignalingTests", dependencies: ["Signaling", "Wire", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
-      name: "WebRTCTests", dependencies: ["WebRTC", "RTP", "Net", "STUN", "Wire", "TestSupport"],
+      name: "WebRTCTests", dependencies: ["WebRTC", "DTLS", "RTP", "Net", "STUN", "Wire", "TestSupport"],
       swiftSettings: testSettings),
     .testTarget(
       name: "SignalingTransportTests",

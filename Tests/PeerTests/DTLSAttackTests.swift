@@ -178,7 +178,8 @@ private func isDTLS(_ datagram: [UInt8]) -> Bool { (20...63).contains(datagram.f
 
   // MARK: Timers
 
-  @Test("on a path with a round trip of 100 ms and more no hello goes out twice", arguments: [50, 100, 250] as [Int64])
+  @Test(
+    "on a path with a round trip of 100 ms and more no hello goes out twice", arguments: [50, 100, 250, 400] as [Int64])
   func slowPath(delay: Int64) throws {
     let world = try DirectWorld(delay: .milliseconds(delay))
     try world.negotiate()
