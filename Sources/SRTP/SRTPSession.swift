@@ -25,6 +25,7 @@ package struct SRTPSession: ~Copyable, @unchecked Sendable {  // one owner at a 
   private var incoming: SRTPContext
   private var sent: SRTPStreams<OutgoingStream>
   private var received: SRTPStreams<Void>
+  private let isLentByAddress = LentByAddress()
 
   /// - Parameters:
   ///   - outgoing: with what this end protects: the client's key when it was the DTLS client.

@@ -41,7 +41,7 @@ extension DTLSBenchResult {
     try body()  // the first makes what the process keeps
     let began = ThreadTime.now
     var count = 0
-    while ThreadTime.now - began < Double(seconds) {
+    while ThreadTime.now - began < seconds {
       try body()
       count += 1
     }
@@ -53,20 +53,20 @@ extension DTLSBenchResult {
     let slot = DTLSBench.plaintextLength + DTLSSession.recordOverhead
     var (sealing, opening) = (0.0, 0.0)
     var count = 0
-    let wire = BenchMemory(byteCount: slot * DTLSBench.run)
-    let opened = BenchMemory(byteCount: slot)
-    while sealing + opening < 2 * Double(seconds) {
+    let wire = BenchMemory(slots: DTLSBench.run, of: slot)
+    let opened = BenchMemory(slots: 1, of: slot)
+    while sealing + opening < 2 * seconds {
       let began = ThreadTime.now
       for place in 0..<DTLSBench.run {
-        try wire.write(place * slot, slot) { try pair.client.seal(plaintext.rawSpan, into: &$0) }
+        try wire.write(place) { try pair.client.seal(plaintext.rawSpan, into: &$0) }
       }
       let between = ThreadTime.now
       for place in 0..<DTLSBench.run {
-        pair.server.handle(wire.bytes(at: place * slot), now: pair.now)
-        let length = opened.write(0, slot) { _ = pair.server.readApplicationData(into: &$0) }
+        pair.server.handle(wire.bytes(place), now: pair.now)
+        let length = opened.write(0) { _ = pair.server.readApplicationData(into: &$0) }
         guard length == plaintext.count else { throw DTLSBenchError.recordLost }
       }
-      guard opened.bytes(at: 0).equals(plaintext.rawSpan) else { throw DTLSBenchError.recordLost }
+      guard opened.bytes(0).equals(plaintext.rawSpan) else { throw DTLSBenchError.recordLost }
       opening += ThreadTime.now - between
       sealing += between - began
       count += DTLSBench.run
@@ -92,14 +92,14 @@ struct DTLSBenchPair: ~Copyable {
   mutating func connect() throws(DTLSBenchError) {
     client.start(now: now)
     server.start(now: now)
-    let datagram = BenchMemory(byteCount: 1_200)
+    let datagram = BenchMemory(slots: 1, of: 1_200)
     for _ in 0..<8 {  // a handshake has four flights
       if client.isConnected, server.isConnected { return }
-      while datagram.write(0, 1_200, { _ = client.pollTransmit(into: &$0) }) > 0 {
-        server.handle(datagram.bytes(at: 0), now: now)
+      while datagram.write(0, { _ = client.pollTransmit(into: &$0) }) > 0 {
+        server.handle(datagram.bytes(0), now: now)
       }
-      while datagram.write(0, 1_200, { _ = server.pollTransmit(into: &$0) }) > 0 {
-        client.handle(datagram.bytes(at: 0), now: now)
+      while datagram.write(0, { _ = server.pollTransmit(into: &$0) }) > 0 {
+        client.handle(datagram.bytes(0), now: now)
       }
     }
     while let event = client.pollEvent() ?? server.pollEvent() {
@@ -109,36 +109,43 @@ struct DTLSBenchPair: ~Copyable {
   }
 }
 
-/// Memory for packets at fixed places.
+/// Memory for packets, each in a slot of its own.
 @safe
 final class BenchMemory {
   private let storage: UnsafeMutableRawBufferPointer
-  private var lengths: [Int: Int] = [:]
+  private let slotLength: Int
+  private var lengths: [Int]
 
-  init(byteCount: Int) { unsafe storage = .allocate(byteCount: byteCount, alignment: 64) }
+  init(slots: Int, of byteCount: Int) {
+    unsafe storage = .allocate(byteCount: slots * byteCount, alignment: 64)
+    slotLength = byteCount
+    lengths = Array(repeating: 0, count: slots)
+  }
   deinit { unsafe storage.deallocate() }
 
-  /// Lets `body` write up to `count` bytes at `place`.
+  /// Lets `body` write what the slot shall hold.
   ///
-  /// - Returns: how many it wrote.
+  /// - Returns: how many bytes it wrote.
   @discardableResult
   func write<Failure: Error>(
-    _ place: Int, _ count: Int, _ body: (inout OutputRawSpan) throws(Failure) -> Void
+    _ slot: Int, _ body: (inout OutputRawSpan) throws(Failure) -> Void
   ) throws(Failure) -> Int {
-    let free = unsafe UnsafeMutableRawBufferPointer(rebasing: storage[place..<(place + count)])
+    let free = unsafe UnsafeMutableRawBufferPointer(rebasing: storage[range(slot, slotLength)])
     var out = unsafe OutputRawSpan(buffer: free, initializedCount: 0)
     try body(&out)
     let length = unsafe out.finalize(for: free)
-    lengths[place] = length
+    lengths[slot] = length
     return length
   }
 
-  /// What was written last at `place`.
+  /// What was written last.
   @_lifetime(borrow self)
-  func bytes(at place: Int) -> RawSpan {
-    let slice = unsafe UnsafeRawBufferPointer(rebasing: storage[place..<(place + (lengths[place] ?? 0))])
-    return unsafe _overrideLifetime(slice.bytes, borrowing: self)
+  func bytes(_ slot: Int) -> RawSpan {
+    let written = unsafe UnsafeRawBufferPointer(rebasing: storage[range(slot, lengths[slot])])
+    return unsafe _overrideLifetime(written.bytes, borrowing: self)
   }
+
+  private func range(_ slot: Int, _ count: Int) -> Range<Int> { slot * slotLength..<(slot * slotLength + count) }
 }
 
 /// The processor's time that this thread has used, in seconds.

@@ -26,7 +26,7 @@ struct OpenSSLSpeed {
     program.standardError = FileHandle.nullDevice
     program.standardInput = FileHandle.nullDevice
     do {
-      try program.run()
+      try withAlarms { try program.run() }
     } catch {
       throw Missing(description: "openssl cannot be run: \(error.localizedDescription)")
     }
@@ -35,6 +35,18 @@ struct OpenSSLSpeed {
     guard program.terminationStatus == 0 else { throw Missing(description: "openssl is not installed") }
     guard let speed = parse(text) else { throw Missing(description: "openssl speed said nothing that is understood") }
     return speed
+  }
+
+  /// `openssl speed` ends each measurement by SIGALRM, which the threads of Swift's concurrency keep blocked, and a program
+  /// has the signals blocked that the thread had which started it.
+  private static func withAlarms(_ start: () throws -> Void) rethrows {
+    var alarms = sigset_t()
+    var before = sigset_t()
+    unsafe sigemptyset(&alarms)
+    unsafe sigaddset(&alarms, SIGALRM)
+    unsafe pthread_sigmask(SIG_UNBLOCK, &alarms, &before)
+    defer { unsafe pthread_sigmask(SIG_SETMASK, &before, nil) }
+    try start()
   }
 
   /// The line `+F:number:cipher:bytes a second` of the output for machines.

@@ -23,8 +23,8 @@ struct SRTPBenchResult: Encodable {
     var packet = [UInt8](repeating: 0x5a, count: Self.packetLength)
     packet.replaceSubrange(0..<12, with: [0x80, 96, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1])
     let slot = Self.packetLength + SRTPSession.maximumTrailer
-    let wire = BenchMemory(byteCount: slot * DTLSBench.run)
-    let opened = BenchMemory(byteCount: slot)
+    let wire = BenchMemory(slots: DTLSBench.run, of: slot)
+    let opened = BenchMemory(slots: 1, of: slot)
     var (protecting, unprotecting) = (0.0, 0.0)
     var count = 0
     while protecting + unprotecting < 2 * seconds {
@@ -33,14 +33,14 @@ struct SRTPBenchResult: Encodable {
         (packet[2], packet[3]) = (
           UInt8(truncatingIfNeeded: (count + place) >> 8), UInt8(truncatingIfNeeded: count + place)
         )
-        try wire.write(place * slot, slot) { (out) throws(SRTPError) in
+        try wire.write(place) { (out) throws(SRTPError) in
           try session.protectRTP(packet.rawSpan, into: &out)
         }
       }
       let between = ThreadTime.now
       for place in 0..<DTLSBench.run {
-        let protected = wire.bytes(at: place * slot)
-        try opened.write(0, slot) { (out) throws(SRTPError) in try session.unprotectRTP(protected, into: &out) }
+        let protected = wire.bytes(place)
+        try opened.write(0) { (out) throws(SRTPError) in try session.unprotectRTP(protected, into: &out) }
       }
       unprotecting += ThreadTime.now - between
       protecting += between - began

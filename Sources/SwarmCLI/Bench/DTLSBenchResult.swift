@@ -1,42 +1,13 @@
-// DTLSBenchCommand.swift — `swarm bench dtls`: what encryption costs in this process, and what OpenSSL alone would take.
+// DTLSBenchResult.swift — `swarm bench dtls`: what encryption costs in this process, and what OpenSSL alone would take.
 
-import ArgumentParser
 import DTLS
 import Foundation
 import SRTP
 
-struct DTLSBenchCommand: ParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "dtls",
-    abstract: "Measure handshakes, DTLS records and SRTP packets on one core, beside `openssl speed`.",
-    discussion: """
-      Both ends are in this process, on one thread, over memory. Figures are by the processor's time, as those of \
-      `openssl speed` are: a busy machine does not change them much.
-      """)
-
-  @Option(help: "How long each of the measurements takes; there are nine.") var seconds = 2
-  @Flag(help: "Print the figures as one JSON object.") var json = false
-
-  func validate() throws {
-    guard (1...600).contains(seconds) else { throw ValidationError("--seconds goes from 1 to 600") }
-  }
-
-  func run() throws {
-    var result = DTLSBenchResult(seconds: seconds)
-    try result.measureDTLS()
-    result.srtp = try SRTPProfile.allCases.map { try SRTPBenchResult(measuring: $0, seconds: Double(seconds)) }
-    do throws(OpenSSLSpeed.Missing) {
-      result.openSSL = try OpenSSLSpeed(seconds: seconds)
-    } catch {
-      FileHandle.standardError.write(Data("swarm: \(error); without it there is no ratio\n".utf8))
-    }
-    if json { JSONLines.write(result) } else { print(result.table) }
-  }
-}
-
 /// The figures of `swarm bench dtls`, with the names that scripts read. A megabyte is 10^6 bytes.
 struct DTLSBenchResult: Encodable {
-  var seconds: Int
+  /// How long each figure was measured.
+  var seconds: Double
   var identitiesPerSecond = 0.0
   var handshakesPerSecond = 0.0
   var cipherSuite = ""
@@ -46,7 +17,16 @@ struct DTLSBenchResult: Encodable {
   /// Nil where the program is not installed.
   var openSSL: OpenSSLSpeed?
 
-  init(seconds: Int) { self.seconds = seconds }
+  init(measuring seconds: Double) throws {
+    self.seconds = seconds
+    try measureDTLS()
+    srtp = try SRTPProfile.allCases.map { try SRTPBenchResult(measuring: $0, seconds: seconds) }
+    do throws(OpenSSLSpeed.Missing) {
+      openSSL = try OpenSSLSpeed(seconds: max(1, Int(seconds)))
+    } catch {
+      FileHandle.standardError.write(Data("swarm: \(error): no ratio\n".utf8))
+    }
+  }
 
   /// What part of OpenSSL's own speed is left.
   var sealedRatio: Double? { openSSL.map { sealed / $0.encrypted } }
