@@ -5,6 +5,8 @@
 public enum FuzzTarget: String, CaseIterable, Sendable {
   case stun
   case turn
+  case rtp
+  case rtcp
   case sctpPacket = "sctp-packet"
   case dcep
   case sdp
@@ -17,6 +19,8 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     switch self {
     case .stun: fuzzSTUN(input)
     case .turn: fuzzTURN(input)
+    case .rtp: fuzzRTP(input)
+    case .rtcp: fuzzRTCP(input)
     case .sctpPacket: fuzzSCTPPacket(input)
     case .dcep: fuzzDCEP(input)
     case .sdp: fuzzSDP(input)

@@ -9,7 +9,7 @@
 // |           synchronization source (SSRC) identifier            |
 // |           contributing source (CSRC) identifiers …            |
 
-package import Wire
+internal import Wire
 
 package struct RTPHeader: Hashable, Sendable {
   package var marker: Bool
