@@ -62,12 +62,13 @@ package enum Negotiation {
   ) throws(SDPError) -> RemoteDescription {
     try answer.checkMids()
     guard answer.sections.count == offer.sections.count else { throw .answerMismatch }
+    var answer = answer
     let offeredData = offer.dataSectionIndex
     for (index, (ours, theirs)) in zip(offer.sections, answer.sections).enumerated() {
       guard ours.media == theirs.media, theirs.mid == nil || ours.mid == theirs.mid else { throw .answerMismatch }
-      guard !theirs.isRejected else { continue }
-      // What was not offered cannot be accepted (RFC 3264 §6).
-      guard !ours.isRejected, index != offeredData || theirs.isData else { throw .answerMismatch }
+      guard index != offeredData || theirs.isRejected || theirs.isData else { throw .answerMismatch }
+      // What was not offered cannot be accepted (RFC 3264 §6). Pion 3 gives a stopped section a port all the same.
+      if ours.isRejected { answer.sections[index] = theirs.rejected }
     }
     let bundle = try SDPBundle(of: answer, takingData: offeredData != nil, limits: limits) { _ in true }
     for media in bundle.media {
@@ -120,9 +121,7 @@ package enum Negotiation {
     following previous: SDPDocument? = nil, limits: SDPLimits = SDPLimits()
   ) throws(SDPError) -> SDPDocument {
     try offer.checkMids()
-    let bundle = try SDPBundle(of: offer, takingData: local.data != nil, limits: limits) { offered in
-      local.media(for: offered).map { !SDPCodec.matching(offered: offered.codecs, ours: $0.codecs).isEmpty } ?? false
-    }
+    let bundle = try SDPBundle(of: offer, takingData: local.data != nil, limits: limits, accepting: local.accepts)
     let remote = try read(offer: offer, bundle, keeping: role)
     var writer = SDPSectionWriter(local, setup: remote.localRole.setup, carrier: bundle.indices[0])
     // RFC 8842 §5.3: the answer names the association when the offer did.
@@ -164,6 +163,12 @@ package enum Negotiation {
 }
 
 extension LocalDescription {
+  /// Whether an answer with these takes an offered section: what `read(offer:)` is to be told.
+  package func accepts(_ offered: MediaDescription) -> Bool {
+    guard let ours = media(for: offered) else { return false }
+    return !SDPCodec.matching(offered: offered.codecs, ours: ours.codecs).isEmpty
+  }
+
   /// Ours for an offered section.
   func media(for offered: MediaDescription) -> LocalMedia? {
     media.first { $0.mid == offered.mid && $0.kind == offered.kind && !$0.isStopped }

@@ -20,6 +20,7 @@ extension SDPCodec {
       result.append(own.answering(codec))
     }
     guard !result.isEmpty else { return [] }
+    let codecs = result
     for own in ours where own.accompaniesOthers {
       for codec in offered where !taken.contains(codec.payloadType) && own.isNamed(like: codec) {
         let isWanted =
@@ -38,7 +39,10 @@ extension SDPCodec {
         if !own.isRetransmission || own.repairedPayloadType != nil { break }
       }
     }
-    return result
+    // Retransmission right behind what it repeats, as is the custom.
+    let others = result[codecs.count...]
+    return codecs.flatMap { codec in [codec] + others.filter { $0.repairedPayloadType == codec.payloadType } }
+      + others.filter { !$0.isRetransmission }
   }
 
   /// Whether it is of use only beside another codec of the same section.

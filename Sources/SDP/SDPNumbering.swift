@@ -72,7 +72,7 @@ struct SDPNumbering {
     let choices = [codec.payloadType] + Self.dynamicTypes
     guard
       let type = choices.first(where: {
-        !used.contains($0) && !SDPCodec.conflictingTypes.contains($0)
+        $0 < 128 && !used.contains($0) && !SDPCodec.conflictingTypes.contains($0)
           && (types[$0] == nil || types[$0] == configuration)
       })
     else { throw .noFreeNumber }
