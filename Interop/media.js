@@ -15,7 +15,7 @@ class MediaPeer extends Peer {
 
   /**
    * @param {number} number tells this connection's signals from those of earlier ones
-   * @param {{kinds: string[], codec?: string, data?: boolean}} plan what this side offers; it answers to all it is offered
+   * @param {{kinds: string[], codec?: string, data?: boolean, layers?: boolean}} plan what this side offers; it answers to all it is offered
    */
   constructor(number, plan) {
     super(number);
@@ -47,7 +47,11 @@ class MediaPeer extends Peer {
   }
 
   async offer(label, options) {
-    for (const kind of this.plan.kinds) await this.send(this.connection.addTransceiver(kind));
+    const layers = [{ rid: "whole" }, { rid: "half", scaleResolutionDownBy: 2 }];
+    for (const kind of this.plan.kinds) {
+      const isLayered = this.plan.layers && kind === "video";
+      await this.send(this.connection.addTransceiver(kind, isLayered ? { sendEncodings: layers } : {}));
+    }
     if (this.plan.data) this.adopt(this.connection.createDataChannel(label, options));
     await this.negotiate();
   }
@@ -62,6 +66,23 @@ class MediaPeer extends Peer {
     const transceiver = this.connection.addTransceiver(kind);
     await this.send(transceiver);
     await this.negotiate();
+  }
+
+  /** Another offer in which nothing is sent either way, or everything again. */
+  async hold(isHeld) {
+    for (const transceiver of this.connection.getTransceivers()) {
+      transceiver.direction = isHeld ? "inactive" : "sendrecv";
+    }
+    await this.negotiate();
+    while (this.connection.signalingState !== "stable") await pause(10);
+  }
+
+  /** How many packets of media come in a while. */
+  async packetsIn(milliseconds) {
+    const received = ({ audio, video }) => (audio.packetsReceived ?? 0) + (video.packetsReceived ?? 0);
+    const before = await this.counts();
+    await pause(milliseconds);
+    return received(await this.counts()) - received(before);
   }
 
   async describe(description) {
