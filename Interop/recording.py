@@ -23,7 +23,7 @@ from cases import check
 from chromium import FOLDER, PATIENCE
 from connect import ConnectError, SwarmConnect
 
-FRAMES = 90
+FRAMES = 60
 RATE = 30
 SECONDS = 3  # that are filmed
 SETTLING = 0.5
