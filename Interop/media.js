@@ -179,8 +179,8 @@ class MediaPeer extends Peer {
     return { sent, received, fault };
   }
 
-  /** Lets the media flow for a while, then ends what is sent, and waits for the last to come back. */
-  async watch(milliseconds, settling) {
+  /** Lets the media flow for a while, then ends what is sent, and waits for the last to come back, if it does. */
+  async watch(milliseconds, patience) {
     const before = await this.counts();
     await pause(milliseconds);
     const middle = await this.counts();
@@ -188,8 +188,14 @@ class MediaPeer extends Peer {
       sender.track?.stop();
       await sender.replaceTrack(null);
     }
-    await pause(settling);
-    return { before, middle, after: await this.counts() };
+    const hasAll = ({ audio, video }) =>
+      (video.framesDecoded ?? 0) >= (video.framesSent ?? 0) && (audio.packetsReceived ?? 0) >= (audio.packetsSent ?? 0);
+    let after;
+    for (let waited = 0; waited < patience && !(after && hasAll(after)); waited += 100) {
+      await pause(100);
+      after = await this.counts();
+    }
+    return { before, middle, after };
   }
 
   /** Asks whoever sends the video for keyframes, `count` times, as a decoder does that has lost its way. */
