@@ -40,6 +40,7 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
     case ended
   }
 
+  private let isLentByAddress = LentByAddress()
   package let role: DTLSRole
   /// The peer is a server known by name, not by fingerprint.
   private let verifiesName: Bool

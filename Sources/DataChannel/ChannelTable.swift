@@ -14,6 +14,7 @@
 
 internal import DequeModule
 package import SCTP
+import Wire
 
 package struct ChannelTable: ~Copyable {
   package enum Event: Hashable, Sendable {
@@ -71,6 +72,7 @@ package struct ChannelTable: ~Copyable {
 
   enum Control { case open(ChannelID), acknowledge(ChannelID) }
 
+  private let isLentByAddress = LentByAddress()
   package internal(set) var statistics = ChannelStatistics()
   let limits: ChannelLimits
   var association: Association?

@@ -40,6 +40,7 @@ package struct ICEAgent: ~Copyable {
   /// No message is longer: header, a user name of 508 bytes, and the attributes of a check.
   package static let maximumMessageSize = 640
 
+  private let isLentByAddress = LentByAddress()
   package let localCredentials: ICECredentials
   package internal(set) var role: Role
   package internal(set) var state = State.new

@@ -35,6 +35,7 @@ package struct Gathering: ~Copyable {
     case payload(Route, range: Range<Int>)
   }
 
+  private let isLentByAddress = LentByAddress()
   /// Whether any server was ever asked: all that a connection without servers pays.
   package private(set) var isInUse = false
   var relays: [Relay] = []

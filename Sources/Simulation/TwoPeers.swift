@@ -47,12 +47,7 @@ package struct TwoPeers: ~Copyable {
 
   /// Exchanges the descriptions and candidates at once, as a perfect signalling service would.
   package mutating func negotiate() throws(NegotiationError) {
-    let offer = try offerer.createOffer()
-    try offerer.setLocalDescription(.offer, offer, now: now)
-    try answerer.setRemoteDescription(.offer, offer, now: now)
-    let answer = try answerer.createAnswer()
-    try answerer.setLocalDescription(.answer, answer, now: now)
-    try offerer.setRemoteDescription(.answer, answer, now: now)
+    try renegotiate(by: .offerer)
     try addSocket(Self.socket, Self.offererAddress, to: .offerer)
     try addSocket(Self.socket, Self.answererAddress, to: .answerer)
   }
@@ -85,21 +80,20 @@ package struct TwoPeers: ~Copyable {
   /// Exchanges another offer, of this side, and its answer.
   package mutating func renegotiate(by side: Side) throws(NegotiationError) {
     switch side {
-    case .offerer:
-      let offer = try offerer.createOffer()
-      try offerer.setLocalDescription(.offer, offer, now: now)
-      try answerer.setRemoteDescription(.offer, offer, now: now)
-      let answer = try answerer.createAnswer()
-      try answerer.setLocalDescription(.answer, answer, now: now)
-      try offerer.setRemoteDescription(.answer, answer, now: now)
-    case .answerer:
-      let offer = try answerer.createOffer()
-      try answerer.setLocalDescription(.offer, offer, now: now)
-      try offerer.setRemoteDescription(.offer, offer, now: now)
-      let answer = try offerer.createAnswer()
-      try offerer.setLocalDescription(.answer, answer, now: now)
-      try answerer.setRemoteDescription(.answer, answer, now: now)
+    case .offerer: try Self.exchange(from: &offerer, to: &answerer, now: now)
+    case .answerer: try Self.exchange(from: &answerer, to: &offerer, now: now)
     }
+  }
+
+  private static func exchange(
+    from offering: inout Connection, to answering: inout Connection, now: Instant
+  ) throws(NegotiationError) {
+    let offer = try offering.createOffer()
+    try offering.setLocalDescription(.offer, offer, now: now)
+    try answering.setRemoteDescription(.offer, offer, now: now)
+    let answer = try answering.createAnswer()
+    try answering.setLocalDescription(.answer, answer, now: now)
+    try offering.setRemoteDescription(.answer, answer, now: now)
   }
 
   /// An ICE restart, asked for by this side.

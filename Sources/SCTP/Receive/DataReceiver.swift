@@ -13,6 +13,7 @@ package struct DataReceiver: ~Copyable {
     case violation(ReassemblyViolation)
   }
 
+  private let isLentByAddress = LentByAddress()
   package private(set) var tracker: DataTracker
   package var reassembly: Reassembly
   package private(set) var window: ReceiveWindow

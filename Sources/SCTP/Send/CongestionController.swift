@@ -32,10 +32,26 @@ struct LossEvent {
   var lostSince: Int
 }
 
-package enum CongestionController: Sendable {
-  case newReno(NewReno)
-  case cubic(Cubic)
-  case bbr(BBR)
+/// The chosen algorithm, and what it says now. The window and the pace are asked several times for each packet, and an
+/// algorithm may be large: they are kept beside it, so that it is not copied to be asked.
+package struct CongestionController: Sendable {
+  private enum Algorithm: Sendable {
+    case newReno(NewReno)
+    case cubic(Cubic)
+    case bbr(BBR)
+  }
+
+  private enum Pace {
+    /// The window over a round trip; faster while it doubles.
+    case window(isInSlowStart: Bool)
+    /// Bytes a second; nil: not known yet.
+    case rate(Int?)
+  }
+
+  private var algorithm: Algorithm
+  /// Bytes that may be in flight.
+  package private(set) var window: Int
+  private var pace: Pace
 
   /// RFC 6928's ten packets, as browsers begin.
   static let initialPackets = 10
@@ -45,128 +61,110 @@ package enum CongestionController: Sendable {
   static let maximumWindow = 16 << 20
 
   init(_ choice: CongestionControl, packetSize: Int, random: RandomSource) {
-    self =
+    algorithm =
       switch choice {
       case .newReno: .newReno(NewReno(packetSize: packetSize))
       case .cubic: .cubic(Cubic(packetSize: packetSize))
       case .bbr: .bbr(BBR(packetSize: packetSize, random: random))
       }
+    (window, pace) = Self.readings(of: algorithm)
   }
 
-  /// Bytes that may be in flight.
-  package var window: Int {
-    switch self {
-    case .newReno(let controller): controller.window
-    case .cubic(let controller): controller.window
-    case .bbr(let controller): controller.window
+  private static func readings(of algorithm: Algorithm) -> (Int, Pace) {
+    switch algorithm {
+    case .newReno(let controller): (controller.window, .window(isInSlowStart: controller.isInSlowStart))
+    case .cubic(let controller): (controller.window, .window(isInSlowStart: controller.isInSlowStart))
+    case .bbr(let controller): (controller.window, .rate(controller.pacingRate))
     }
   }
 
   /// Above it the window grows carefully; nil: the controller knows no such thing.
   package var slowStartThreshold: Int? {
-    switch self {
+    switch algorithm {
     case .newReno(let controller): controller.slowStartThreshold
     case .cubic(let controller): controller.slowStartThreshold
     case .bbr: nil
     }
   }
 
-  /// User data in a packet of full length: what windows are counted in where an algorithm counts packets.
-  var packetSize: Int {
-    get {
-      switch self {
-      case .newReno(let controller): controller.packetSize
-      case .cubic(let controller): controller.packetSize
-      case .bbr(let controller): controller.packetSize
-      }
-    }
-    set {
-      switch self {
-      case .newReno(var controller):
-        controller.packetSize = newValue
-        self = .newReno(controller)
-      case .cubic(var controller):
-        controller.packetSize = newValue
-        self = .cubic(controller)
-      case .bbr(var controller):
-        controller.packetSize = newValue
-        self = .bbr(controller)
-      }
-    }
-  }
-
-  /// Bytes a second at which packets leave; nil: the window alone decides.
+  /// Bytes a second at which packets leave; nil: the window alone decides. A window a round trip, and somewhat more, so
+  /// that the window and not the pace is the limit; twice that while it doubles.
   func pacingRate(smoothedRoundTrip: Interval?) -> Int? {
-    switch self {
-    case .newReno(let controller):
-      Self.pacingRate(controller.window, controller.isInSlowStart, smoothedRoundTrip)
-    case .cubic(let controller):
-      Self.pacingRate(controller.window, controller.isInSlowStart, smoothedRoundTrip)
-    case .bbr(let controller): controller.pacingRate
+    switch pace {
+    case .window(let isInSlowStart):
+      smoothedRoundTrip.map { Rate.of(isInSlowStart ? 2 * window : window + window / 4, over: $0) }
+    case .rate(let rate): rate
     }
   }
 
-  /// A window a round trip, and somewhat more, so that the window and not the pace is the limit; twice that while it doubles.
-  private static func pacingRate(_ window: Int, _ isInSlowStart: Bool, _ roundTrip: Interval?) -> Int? {
-    roundTrip.map { Rate.of(isInSlowStart ? 2 * window : window + window / 4, over: $0) }
+  /// User data in a packet of full length: what windows are counted in where an algorithm counts packets.
+  mutating func setPacketSize(_ size: Int) {
+    changeNewReno {
+      $0.packetSize = size
+    } cubic: {
+      $0.packetSize = size
+    } bbr: {
+      $0.packetSize = size
+    }
   }
 
   mutating func acknowledged(_ event: CongestionEvent) {
-    switch self {
-    case .newReno(var controller):
-      controller.acknowledged(event)
-      self = .newReno(controller)
-    case .cubic(var controller):
-      controller.acknowledged(event)
-      self = .cubic(controller)
-    case .bbr(var controller):
-      controller.acknowledged(event)
-      self = .bbr(controller)
+    changeNewReno {
+      $0.acknowledged(event)
+    } cubic: {
+      $0.acknowledged(event)
+    } bbr: {
+      $0.acknowledged(event)
     }
   }
 
   mutating func lost(_ event: LossEvent) {
-    switch self {
-    case .newReno(var controller):
-      if event.beginsRecovery { controller.reduce() }
-      self = .newReno(controller)
-    case .cubic(var controller):
-      if event.beginsRecovery { controller.reduce(now: event.now) }
-      self = .cubic(controller)
-    case .bbr(var controller):
-      controller.lost(event)
-      self = .bbr(controller)
+    changeNewReno {
+      if event.beginsRecovery { $0.reduce() }
+    } cubic: {
+      if event.beginsRecovery { $0.reduce(now: event.now) }
+    } bbr: {
+      $0.lost(event)
     }
   }
 
   /// T3-rtx has expired: all that was in flight is deemed lost (RFC 9260 §7.2.3).
-  mutating func timedOut(now: Instant) {
-    switch self {
-    case .newReno(var controller):
-      controller.timedOut()
-      self = .newReno(controller)
-    case .cubic(var controller):
-      controller.timedOut()
-      self = .cubic(controller)
-    case .bbr(var controller):
-      controller.timedOut()
-      self = .bbr(controller)
+  mutating func timedOut() {
+    changeNewReno {
+      $0.timedOut()
+    } cubic: {
+      $0.timedOut()
+    } bbr: {
+      $0.timedOut()
     }
   }
 
   /// Data flows again after nothing was in flight for a while.
   mutating func resumes(after idleTime: Interval, timeout: Interval, now: Instant) {
-    switch self {
-    case .newReno(var controller):
-      controller.window = Self.decayed(controller.window, idleTime, timeout, controller.packetSize)
-      self = .newReno(controller)
-    case .cubic(var controller):
-      controller.resumes(after: idleTime, timeout: timeout)
-      self = .cubic(controller)
-    case .bbr(var controller):
-      controller.resumes(now: now)
-      self = .bbr(controller)
+    changeNewReno {
+      $0.window = Self.decayed($0.window, idleTime, timeout, $0.packetSize)
+    } cubic: {
+      $0.resumes(after: idleTime, timeout: timeout)
+    } bbr: {
+      $0.resumes(now: now)
     }
+  }
+
+  private mutating func changeNewReno(
+    _ newReno: (inout NewReno) -> Void, cubic: (inout Cubic) -> Void, bbr: (inout BBR) -> Void
+  ) {
+    switch algorithm {
+    case .newReno(var controller):
+      newReno(&controller)
+      algorithm = .newReno(controller)
+    case .cubic(var controller):
+      cubic(&controller)
+      algorithm = .cubic(controller)
+    case .bbr(var controller):
+      bbr(&controller)
+      algorithm = .bbr(controller)
+    }
+    (window, pace) = Self.readings(of: algorithm)
   }
 
   /// Nothing was sent for a while, so the window says little about the path now: halved for each timeout that has passed,

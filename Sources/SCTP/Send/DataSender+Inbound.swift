@@ -124,7 +124,7 @@ extension DataSender {
     statistics.timeouts += 1
     let wasInFlight = outstanding.flightBytes > 0
     outstanding.markAllLost()
-    if wasInFlight, !isProbe { congestion.timedOut(now: now) }
+    if wasInFlight, !isProbe { congestion.timedOut() }
     isRecovering = false
     maySendFastRetransmit = false
     isProbeDue = false

@@ -8,6 +8,7 @@
 package import Wire
 
 package struct DataSender: ~Copyable {
+  private let isLentByAddress = LentByAddress()
   var queue: SendQueue
   var outstanding: OutstandingData
   package internal(set) var congestion: CongestionController
@@ -100,7 +101,7 @@ package struct DataSender: ~Copyable {
     pathPacketSize = size
     // A packet longer than the base size holds two fragments.
     let headers = size > packetSize ? 2 * dataHeaderByteCount : dataHeaderByteCount
-    congestion.packetSize = size - PacketHeader.byteCount - headers
+    congestion.setPacketSize(size - PacketHeader.byteCount - headers)
   }
 
   /// The peer has restarted (§5.2.4.1): nothing that was sent counts.

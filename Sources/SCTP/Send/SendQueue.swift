@@ -128,7 +128,11 @@ struct SendQueue: ~Copyable {
   var hasUnsent: Bool { !scheduler.isEmpty }
 
   /// The message whose turn it is.
-  var next: Int? { scheduler.current.map { Int(streams[$0].first) } }
+  var next: Int? {
+    // Not by `map`: its closure would hold a copy of the queue, for every packet.
+    guard let stream = scheduler.current else { return nil }
+    return Int(streams[stream].first)
+  }
 
   // MARK: Reading and noting what happens to a message
 
