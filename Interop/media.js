@@ -66,6 +66,11 @@ class MediaPeer extends Peer {
     const transceiver = this.connection.addTransceiver(kind);
     await this.send(transceiver);
     await this.negotiate();
+    await this.settled();
+  }
+
+  async settled() {
+    while (this.connection.signalingState !== "stable") await pause(10);
   }
 
   /** Another offer in which nothing is sent either way, or everything again. */
@@ -74,7 +79,7 @@ class MediaPeer extends Peer {
       transceiver.direction = isHeld ? "inactive" : "sendrecv";
     }
     await this.negotiate();
-    while (this.connection.signalingState !== "stable") await pause(10);
+    await this.settled();
   }
 
   /** How many packets of media come in a while. */

@@ -35,7 +35,6 @@ ENOUGH = 0.95  # of the pictures sent, decoded
 LOSS = 0.05
 BETWEEN_MESSAGES = 0.02
 LASTING = 10  # seconds of the long cases
-MIDDLING = 3
 SHORT = 3
 BOTH = ("audio", "video")
 
@@ -93,7 +92,7 @@ class Session:
         return reports, echoes
 
     def swarm_ends(self, run, kinds):
-        """What swarm says about each section goes to the trace, and it ends with its input."""
+        """What swarm says about each section, and it ends with its input."""
         self.swarm.write({"stats": True})
         reports = {}
         while len(reports) < len(kinds):
@@ -104,6 +103,7 @@ class Session:
         self.swarm.end_input()
         status = self.swarm.exit_status(PATIENCE)
         check(status == 0, "exit status %d%s" % (status, self.swarm.last_words()))
+        return reports
 
 
 def plain(report):
@@ -145,7 +145,12 @@ def pion_media(run, name, pion_offers, kinds=BOTH, loss=0.0, with_channel=True, 
                 check(all(side.lost["RTP"] for side in middle.sides.values()), "nothing was lost")
             if with_channel:
                 check(echoes > 10 * seconds, "%d messages came back" % echoes)
-            session.swarm_ends(run, kinds)
+            for kind, own in session.swarm_ends(run, kinds).items():
+                numbers = [own[name] for name in ("received", "lost", "sent")]
+                if loss == 0:
+                    check(numbers == [reports[kind]["sent"], 0, reports[kind]["sent"]], "swarm counts %s" % own)
+                else:
+                    check(own["retransmitted"] > 0 and own["nacks"] > 0, "swarm counts %s" % own)
 
         run.case(name, story)
 
@@ -222,17 +227,17 @@ def aiortc_profiles(run, offers):
 
 
 def gstreamer_media(run, offers):
-    with Session(run, "gstreamer", offers, (), ["--lasting", str(MIDDLING)]) as session:
+    with Session(run, "gstreamer", offers, (), ["--lasting", str(SHORT)]) as session:
 
         def story():
-            reports, echoes = session.reports(BOTH, PATIENCE + MIDDLING)
+            reports, echoes = session.reports(BOTH, PATIENCE + SHORT)
             for kind, report in reports.items():
                 run.note("%s: %s; %d messages beside" % (kind, plain(report), echoes))
                 since = report["sent"] - report["firstAt"]
-                check(since >= ENOUGH * MIDDLING * 30 and report["received"] >= ENOUGH * since,
+                check(since >= ENOUGH * SHORT * 30 and report["received"] >= ENOUGH * since,
                       "%s: %d of %d" % (kind, report["received"], since))
             check(reports["video"]["keyframeRequests"] > 0, "of three requests for a keyframe none came")
-            check(echoes > 10 * MIDDLING, "%d messages came back" % echoes)
+            check(echoes > 10 * SHORT, "%d messages came back" % echoes)
             session.swarm_ends(run, BOTH)
 
         run.case("95 % of the pictures return and are decoded, a tone and messages beside", story)
