@@ -62,6 +62,7 @@ interop:
 	Interop/aiortc.py --swarm .build/release/swarm
 	Interop/media.py --swarm .build/release/swarm
 	Interop/media_peers.py --swarm .build/release/swarm
+	Interop/recording.py --swarm .build/release/swarm
 
 witness:
 	@Scripts/setup libusrsctp2

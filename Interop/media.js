@@ -15,7 +15,7 @@ class MediaPeer extends Peer {
 
   /**
    * @param {number} number tells this connection's signals from those of earlier ones
-   * @param {{kinds: string[], codec?: string, data?: boolean}} plan what this side offers; it answers to all it is offered
+   * @param {{kinds: string[], codec?: string, data?: boolean, layers?: boolean}} plan what this side offers; it answers to all it is offered
    */
   constructor(number, plan) {
     super(number);
@@ -47,7 +47,11 @@ class MediaPeer extends Peer {
   }
 
   async offer(label, options) {
-    for (const kind of this.plan.kinds) await this.send(this.connection.addTransceiver(kind));
+    const layers = [{ rid: "whole" }, { rid: "half", scaleResolutionDownBy: 2 }];
+    for (const kind of this.plan.kinds) {
+      const isLayered = this.plan.layers && kind === "video";
+      await this.send(this.connection.addTransceiver(kind, isLayered ? { sendEncodings: layers } : {}));
+    }
     if (this.plan.data) this.adopt(this.connection.createDataChannel(label, options));
     await this.negotiate();
   }
@@ -62,6 +66,28 @@ class MediaPeer extends Peer {
     const transceiver = this.connection.addTransceiver(kind);
     await this.send(transceiver);
     await this.negotiate();
+    await this.settled();
+  }
+
+  async settled() {
+    while (this.connection.signalingState !== "stable") await pause(10);
+  }
+
+  /** Another offer in which nothing is sent either way, or everything again. */
+  async hold(isHeld) {
+    for (const transceiver of this.connection.getTransceivers()) {
+      transceiver.direction = isHeld ? "inactive" : "sendrecv";
+    }
+    await this.negotiate();
+    await this.settled();
+  }
+
+  /** How many packets of media come in a while. */
+  async packetsIn(milliseconds) {
+    const received = ({ audio, video }) => (audio.packetsReceived ?? 0) + (video.packetsReceived ?? 0);
+    const before = await this.counts();
+    await pause(milliseconds);
+    return received(await this.counts()) - received(before);
   }
 
   async describe(description) {
@@ -158,8 +184,8 @@ class MediaPeer extends Peer {
     return { sent, received, fault };
   }
 
-  /** Lets the media flow for a while, then ends what is sent, and waits for the last to come back. */
-  async watch(milliseconds, settling) {
+  /** Lets the media flow for a while, then ends what is sent, and waits for the last to come back, if it does. */
+  async watch(milliseconds, patience) {
     const before = await this.counts();
     await pause(milliseconds);
     const middle = await this.counts();
@@ -167,8 +193,14 @@ class MediaPeer extends Peer {
       sender.track?.stop();
       await sender.replaceTrack(null);
     }
-    await pause(settling);
-    return { before, middle, after: await this.counts() };
+    const hasAll = ({ audio, video }) =>
+      (video.framesDecoded ?? 0) >= (video.framesSent ?? 0) && (audio.packetsReceived ?? 0) >= (audio.packetsSent ?? 0);
+    let after;
+    for (let waited = 0; waited < patience && !(after && hasAll(after)); waited += 100) {
+      await pause(100);
+      after = await this.counts();
+    }
+    return { before, middle, after };
   }
 
   /** Asks whoever sends the video for keyframes, `count` times, as a decoder does that has lost its way. */

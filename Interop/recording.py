@@ -23,9 +23,9 @@ from cases import check
 from chromium import FOLDER, PATIENCE
 from connect import ConnectError, SwarmConnect
 
-FRAMES = 150
+FRAMES = 60
 RATE = 30
-SECONDS = 4  # that are filmed
+SECONDS = 3  # that are filmed
 SETTLING = 0.5
 PAYLOAD_TYPE = 96  # of VP8 in what swarm offers
 TOOL = os.path.join(FOLDER, "gstreamer", "recording.py")

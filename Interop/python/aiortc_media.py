@@ -163,7 +163,7 @@ class Media:
             remote = [report for report in reports.values() if report.type == "remote-inbound-rtp"]
             lines.write(
                 event="media", kind=kind, sent=self.sources[kind].sent, **self.came[kind],
-                loudness=self.loudness, untilFirst=round(seconds * 1000), profile=profile_of(dtls),
+                first=min(self.numbers, default=-1), last=self.highest, loudness=self.loudness, untilFirst=round(seconds * 1000), profile=profile_of(dtls),
                 roundTrip=remote[0].roundTripTime if remote else None, reports=len(remote))
 
 
