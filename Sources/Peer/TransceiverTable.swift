@@ -143,8 +143,8 @@ struct TransceiverTable: Sendable {
     }
   }
 
-  /// A name that says nothing (RFC 7022 §4.2 has 96 bits for a CNAME).
+  /// A name that says nothing, of 128 bits: a CNAME should have 96 (RFC 7022 §4.2), `a=tls-id` 120 (RFC 8842 §4).
   static func name(_ random: inout RandomSource) -> String {
-    random.bytes(12).map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+    random.bytes(16).map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
   }
 }
