@@ -12,6 +12,9 @@ SEEDS ?=
 MEGABYTES ?= 1000
 ARGS ?=
 
+# What other implementations of media are made with: Pion and GStreamer.
+MEDIA := golang-go golang-github-pion-webrtc.v3-dev gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-nice \
+  python3-gst-1.0 gir1.2-gst-plugins-bad-1.0
 # What networks of namespaces, their NATs and their servers are made with.
 NETWORKS := iproute2 nftables procps coturn openssl
 
@@ -21,7 +24,7 @@ help:
 	@echo "make demo      a swarm of three processes: join, connect, send a file, vote   [PEERS=n] [FILE=path]"
 	@echo "make test      every test, the simulation over 1,000 seeds, the consumer package   [SEEDS=n]"
 	@echo "make conformance   SCTP against the published suites: suite, passed, not applicable"
-	@echo "make interop   data channels with headless Chromium, Pion and aiortc, both roles; TURN with coturn; as root"
+	@echo "make interop   data channels and media with Chromium, Pion, aiortc and GStreamer, both roles; TURN; as root"
 	@echo "make nat-lab   two peers behind every kind of NAT, with TURN and without, as root   [ARGS='--peers aioice']"
 	@echo "make address-change   a transfer while addresses and interfaces change, as root   [MEGABYTES=1000]"
 	@echo "make witness   SCTP with libusrsctp, 500 runs   [SEEDS=n]"
@@ -51,12 +54,15 @@ conformance:
 	Scripts/conformance
 
 interop:
-	@Scripts/setup python3 python3-venv chromium golang-go golang-github-pion-webrtc.v3-dev $(NETWORKS)
+	@Scripts/setup python3 python3-venv chromium $(MEDIA) $(NETWORKS)
 	swift build -c release --product swarm
 	Interop/chromium.py --swarm .build/release/swarm
 	Interop/pion.py --swarm .build/release/swarm
 	Interop/turn.py --swarm .build/release/swarm
 	Interop/aiortc.py --swarm .build/release/swarm
+	Interop/media.py --swarm .build/release/swarm
+	Interop/media_peers.py --swarm .build/release/swarm
+	Interop/recording.py --swarm .build/release/swarm
 
 witness:
 	@Scripts/setup libusrsctp2

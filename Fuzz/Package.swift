@@ -6,6 +6,7 @@ import PackageDescription
 
 let targets = [
   "stun", "turn", "srtp", "rtp", "rtcp", "sctp-packet", "dcep", "sdp", "candidate", "mdns", "signaling", "associations",
+  "media",
 ]
 
 let package = Package(

@@ -42,7 +42,7 @@ class Session:
         self.exchanged = []
         self.has_started = threading.Event()
         self.browser.on_signal = self.from_page
-        self.browser.evaluate("peer = new Peer(%d); undefined" % self.number)
+        self.browser.evaluate("peer = %s; undefined" % self.page_peer())
         role = "--answer" if chromium_offers else "--offer"
         self.swarm = SwarmConnect(
             run.swarm, [role, "--label", LABEL, *arguments], on_signal=self.from_swarm, trace=self.trace)
@@ -56,6 +56,9 @@ class Session:
     def __exit__(self, *_):
         self.swarm.close()
         self.browser.post("peer.end()")
+
+    def page_peer(self):
+        return "new Peer(%d)" % self.number
 
     # Signalling
 

@@ -15,12 +15,15 @@ class ConnectError(PeerError):
 
 
 class SwarmConnect:
-    """Starts `swarm connect`, passes signalling to `on_signal(object)` and keeps events in order.
+    """Starts `swarm connect`, or another program that speaks its lines: passes signalling to `on_signal(object)`, and
+    keeps events in order.
 
     `on_signal` runs on the reader thread, for each description and candidate.
     """
 
-    def __init__(self, executable, arguments, on_signal, trace=None):
+    def __init__(self, executable, arguments, on_signal, trace=None, name="swarm"):
+        command = executable if isinstance(executable, list) else [executable, "connect"]
+        self.name = name
         self.on_signal = on_signal
         self.trace = trace or (lambda *_: None)
         self.events = queue.Queue()
@@ -28,7 +31,7 @@ class SwarmConnect:
         self.stderr = bytearray()
         self.pair = None
         self.process = subprocess.Popen(
-            [executable, "connect", *arguments],
+            [*command, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -44,7 +47,7 @@ class SwarmConnect:
     # In
 
     def write(self, value):
-        self.trace("> swarm", value)
+        self.trace("> " + self.name, value)
         self.lines.put(json.dumps(value, ensure_ascii=False).encode() + b"\n")
 
     def send_text(self, text):
@@ -115,7 +118,7 @@ class SwarmConnect:
             except ValueError:
                 self.events.put({"event": "not JSON", "line": repr(line[:200])})
                 continue
-            self.trace("< swarm", value)
+            self.trace("< " + self.name, value)
             if value.get("event") == "pair":
                 self.pair = value  # comes before or after the open channel, and again with every better way
             elif "event" in value:

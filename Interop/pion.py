@@ -48,8 +48,9 @@ def build(folder, name, replacements):
     changed, overlay, program = folder / (name + ".go"), folder / (name + ".json"), folder / name
     changed.write_text(text)
     overlay.write_text(json.dumps({"Replace": {str(TRANSPORT): str(changed)}}))
+    sources = [FOLDER / "pion" / source for source in ("peer.go", "media.go")]
     built = subprocess.run(
-        ["go", "build", "-overlay", overlay, "-o", program, FOLDER / "pion" / "peer.go"], stderr=subprocess.PIPE, text=True,
+        ["go", "build", "-overlay", overlay, "-o", program, *sources], stderr=subprocess.PIPE, text=True,
         env=os.environ | {"GO111MODULE": "off", "GOPATH": str(GOPATH)})
     if built.returncode != 0:
         raise PeerError("peer.go does not build: " + built.stderr.strip())

@@ -1,6 +1,9 @@
 // peer.go: Pion's end of a test connection, driven by the JSON lines of `swarm connect`, and with the same arguments.
 //
 //	peer connect -offer|-answer [-label L] [-echo] [-unordered] [-max-retransmits N] [-max-packet-life-time MS]
+//	             [-media echo|send] [-media-kinds audio,video] [-packets N] [-lasting D] [-no-channel] [-profile NAME]
+//
+// With -media it has tracks (media.go), and runs until the input ends.
 //
 // The channel is read detached, in pieces as long as messages may be: Pion's callback knows no message beyond 64 KiB.
 package main
@@ -18,7 +21,9 @@ import (
 	"time"
 
 	"github.com/pion/datachannel"
+	"github.com/pion/dtls/v2"
 	"github.com/pion/ice/v2"
+	"github.com/pion/interceptor"
 	"github.com/pion/logging"
 	"github.com/pion/webrtc" // version 3, as Debian installs it
 )
@@ -42,11 +47,14 @@ type line struct {
 	Send          *string `json:"send,omitempty"`
 	SendBase64    *string `json:"sendBase64,omitempty"`
 	Close         bool    `json:"close,omitempty"`
+	Stats         bool    `json:"stats,omitempty"`
 }
 
 var output sync.Mutex
 
-func write(value line) {
+func write(value line) { tell(value) }
+
+func tell(value any) {
 	text, err := json.Marshal(value)
 	must(err)
 	output.Lock()
@@ -74,6 +82,7 @@ type session struct {
 	early      []webrtc.ICECandidateInit // that came before the description they belong to
 	opened     chan openChannel
 	over       chan struct{}
+	media      *media // nil without -media
 }
 
 func (s *session) adopt(channel *webrtc.DataChannel) {
@@ -100,7 +109,9 @@ func (s *session) read(channel *datachannel.DataChannel) {
 				fmt.Fprintln(os.Stderr, "peer: reading ends:", err)
 			}
 			write(line{Event: "closed"})
-			close(s.over)
+			if s.media == nil {
+				close(s.over)
+			}
 			return
 		}
 		message := buffer[:count]
@@ -128,6 +139,9 @@ func (s *session) apply(given line, channel func() openChannel) {
 			must(s.connection.AddICECandidate(candidate))
 		}
 		if description.Type == webrtc.SDPTypeOffer {
+			if s.media != nil {
+				s.media.adopt()
+			}
 			answer, err := s.connection.CreateAnswer(nil)
 			must(err)
 			s.describe(answer)
@@ -149,6 +163,8 @@ func (s *session) apply(given line, channel func() openChannel) {
 		must(err)
 		_, err = channel().raw.WriteDataChannel(data, false)
 		must(err)
+	case given.Stats:
+		s.media.tellAll()
 	case given.Close:
 		for channel().raw.BufferedAmount() > 0 {
 			time.Sleep(5 * time.Millisecond)
@@ -182,6 +198,10 @@ func (s *session) readInput() {
 		must(json.Unmarshal(text, &given))
 		s.apply(given, channel)
 	}
+	if s.media != nil {
+		s.media.tellAll()
+		close(s.over)
+	}
 }
 
 func main() {
@@ -196,6 +216,12 @@ func main() {
 	unordered := flags.Bool("unordered", false, "messages may overtake each other")
 	retransmits := flags.Int("max-retransmits", -1, "give a message up after so many")
 	lifetime := flags.Int("max-packet-life-time", -1, "give a message up after so many milliseconds")
+	what := flags.String("media", "", "echo: send every packet back; send: send numbered ones, and compare what comes back")
+	kinds := flags.String("media-kinds", "audio,video", "with -offer or send: which tracks")
+	packets := flags.Int("packets", 1000, "with send: how many, on each track")
+	lasting := flags.Duration("lasting", 4*time.Second, "with send: for how long")
+	noChannel := flags.Bool("no-channel", false, "with -offer: no data section")
+	profile := flags.String("profile", "", "of SRTP, the only one offered or taken: AEAD_AES_128_GCM or AES128_CM_HMAC_SHA1_80")
 	must(flags.Parse(os.Args[2:]))
 	if *offers == *answers {
 		must(errors.New("either -offer or -answer"))
@@ -208,7 +234,19 @@ func main() {
 	settings.DetachDataChannels()
 	settings.SetIncludeLoopbackCandidate(true)
 	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
-	connection, err := webrtc.NewAPI(webrtc.WithSettingEngine(settings)).NewPeerConnection(webrtc.Configuration{})
+	switch *profile {
+	case "AEAD_AES_128_GCM":
+		settings.SetSRTPProtectionProfiles(dtls.SRTP_AEAD_AES_128_GCM)
+	case "AES128_CM_HMAC_SHA1_80":
+		settings.SetSRTPProtectionProfiles(dtls.SRTP_AES128_CM_HMAC_SHA1_80)
+	}
+	engine, registry := &webrtc.MediaEngine{}, &interceptor.Registry{}
+	if *what != "" {
+		prepare(engine, registry)
+	}
+	connection, err := webrtc.NewAPI(
+		webrtc.WithSettingEngine(settings), webrtc.WithMediaEngine(engine), webrtc.WithInterceptorRegistry(registry),
+	).NewPeerConnection(webrtc.Configuration{})
 	must(err)
 	s := &session{connection: connection, echo: *echo, opened: make(chan openChannel, 1), over: make(chan struct{})}
 	connection.OnICECandidate(func(candidate *webrtc.ICECandidate) {
@@ -219,7 +257,21 @@ func main() {
 		write(line{Candidate: &text, SDPMid: &mid, SDPMLineIndex: &index})
 	})
 	connection.OnDataChannel(s.adopt)
-	if *offers {
+	if *what != "" {
+		s.media = &media{
+			connection: connection, kinds: kindsOf(*kinds), isEchoed: *what == "echo", packets: *packets, lasting: *lasting,
+		}
+		connection.OnTrack(s.media.came)
+		connection.OnConnectionStateChange(func(state webrtc.PeerConnectionState) {
+			if state == webrtc.PeerConnectionStateConnected {
+				s.media.connected()
+			}
+		})
+		if *offers {
+			s.media.add()
+		}
+	}
+	if *offers && !*noChannel {
 		ordered := !*unordered
 		options := &webrtc.DataChannelInit{Ordered: &ordered}
 		if *retransmits >= 0 {
@@ -233,11 +285,15 @@ func main() {
 		channel, err := connection.CreateDataChannel(*label, options)
 		must(err)
 		s.adopt(channel)
+	}
+	if *offers {
 		offer, err := connection.CreateOffer(nil)
 		must(err)
 		s.describe(offer)
 	}
 	go s.readInput()
 	<-s.over
-	must(connection.Close())
+	if err := connection.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, "peer: closing:", err) // the other side may have closed before
+	}
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""aiortc as a peer that speaks the lines of `swarm connect`: one data channel."""
+"""aiortc as a peer that speaks the lines of `swarm connect`: one data channel, and with --media tracks."""
 
 import asyncio
 import base64
@@ -8,6 +8,7 @@ import sys
 import lines
 from aiortc import RTCConfiguration, RTCIceServer, RTCIceTransportPolicy, RTCPeerConnection, RTCSessionDescription
 from aiortc.sdp import candidate_from_sdp
+from aiortc_media import Media, allow_only
 
 LABEL = "swarm"
 
@@ -38,12 +39,26 @@ def use(channel, connection, options):
         opened()
 
 
+def with_media(parser):
+    parser.add_argument("--media", choices=["send"], help="send numbered pictures, and count those that come back")
+    parser.add_argument("--media-kinds", default="audio,video", help="with --offer")
+    parser.add_argument("--no-channel", action="store_true", help="with --offer: no data section")
+    parser.add_argument("--lasting", type=float, default=10, metavar="SECONDS")
+    parser.add_argument("--codec", default="", help="VP8 or H264")
+    parser.add_argument("--profile", default="", help="of SRTP, the only one, by OpenSSL's name")
+
+
 async def main():
-    options = lines.options(__doc__)
+    options = lines.options(__doc__, with_media)
+    if options.profile:
+        allow_only(options.profile)
     connection = RTCPeerConnection(RTCConfiguration(
         iceServers=[RTCIceServer(*server) for server in lines.servers(options.ice_servers)],
         iceTransportPolicy=RTCIceTransportPolicy[options.policy.upper()]))
     channels = []
+    media = None
+    if options.media:
+        media = Media(connection, options)
 
     @connection.on("datachannel")
     def announced(channel):
@@ -56,14 +71,19 @@ async def main():
             lines.write(event="failed", reason="ICE or DTLS failed")
 
     if options.offer:
-        channels.append(connection.createDataChannel(LABEL))
-        use(channels[0], connection, options)
+        if media:
+            media.offer()
+        if not options.no_channel:
+            channels.append(connection.createDataChannel(LABEL))
+            use(channels[0], connection, options)
         await connection.setLocalDescription(await connection.createOffer())
         lines.write(type="offer", sdp=connection.localDescription.sdp)
     async for value in lines.read():
         if "sdp" in value:
             await connection.setRemoteDescription(RTCSessionDescription(value["sdp"], value["type"]))
             if value["type"] == "offer":
+                if media:
+                    media.adopt()
                 await connection.setLocalDescription(await connection.createAnswer())
                 lines.write(type="answer", sdp=connection.localDescription.sdp)
         elif "candidate" in value:

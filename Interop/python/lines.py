@@ -6,7 +6,7 @@ import json
 import sys
 
 
-def options(description):
+def options(description, extend=lambda parser: None):
     parser = argparse.ArgumentParser(description=description)
     role = parser.add_mutually_exclusive_group(required=True)
     role.add_argument("--offer", action="store_true")
@@ -15,6 +15,7 @@ def options(description):
         "--ice-server", action="append", default=[], metavar="URL[,USER,CREDENTIAL]", dest="ice_servers")
     parser.add_argument("--policy", choices=["all", "relay"], default="all")
     parser.add_argument("--echo", action="store_true", help="send every message back as it came")
+    extend(parser)
     return parser.parse_args()
 
 

@@ -7,6 +7,8 @@ package enum DTLSError: Error, Hashable, Sendable {
   case noRemoteFingerprint
   /// The peer's certificate is not the one that was announced (RFC 8122 §6.2).
   case fingerprintMismatch
+  /// The peer's certificate is the one that was announced, but its key is too short to prove anything (RFC 9325 §4.5).
+  case weakKey
   /// No authority vouches for the server, or not under this name; OpenSSL's words.
   case untrustedServer(String)
   /// The peer gave up, with the name of its alert.

@@ -323,7 +323,7 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
     guard unsafe SSL_get_error(ssl, status) == SSL_ERROR_WANT_READ else {
       let cause = DTLSError.takeFromQueue()
       if unsafe verifiesName && SSL_get_verify_result(ssl) != Int(X509_V_OK) { return fail(untrusted) }
-      return fail(unsafe pipe.pointee.peerCertificateMismatched ? .fingerprintMismatch : cause)
+      return fail(unsafe pipe.pointee.verdict ?? cause)
     }
     if unsafe pipe.pointee.plaintextAlert != nil, case .handshaking(let giveUpAt) = phase {
       phase = .handshaking(giveUpAt: min(giveUpAt, now + Self.plaintextAlertPatience))

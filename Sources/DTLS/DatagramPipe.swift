@@ -14,7 +14,8 @@ struct DatagramPipe: ~Copyable {
   /// The fingerprints of which the peer's certificate must match one.
   let remoteFingerprints: [Fingerprint]
   private let maximumDatagramSize: Int
-  var peerCertificateMismatched = false
+  /// What is wrong with the peer's certificate.
+  var verdict: DTLSError?
   /// The session that reads from this pipe; it is there whenever the pipe is asked.
   var ssl: OpaquePointer?
   /// What the retransmission timer begins with.

@@ -148,13 +148,23 @@ private func verifyCertificate(_ store: OpaquePointer?, _ unused: UnsafeMutableR
     let ssl = unsafe X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()),
     let pipe = unsafe pipe(of: OpaquePointer(ssl))
   else { return 0 }
-  if let certificate = unsafe X509_STORE_CTX_get0_cert(store),
-    unsafe Fingerprint.matches(certificate, announced: pipe.pointee.remoteFingerprints)
+  let certificate = unsafe X509_STORE_CTX_get0_cert(store)
+  if let verdict = unsafe certificate.map({ unsafe flaw(in: $0, announced: pipe.pointee.remoteFingerprints) })
+    ?? .fingerprintMismatch
   {
-    unsafe X509_STORE_CTX_set_error(store, X509_V_OK)
-    return 1
+    unsafe pipe.pointee.verdict = verdict
+    unsafe X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_REJECTED)
+    return 0
   }
-  unsafe pipe.pointee.peerCertificateMismatched = true
-  unsafe X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_REJECTED)
-  return 0
+  unsafe X509_STORE_CTX_set_error(store, X509_V_OK)
+  return 1
+}
+
+private func flaw(in certificate: OpaquePointer, announced: [Fingerprint]) -> DTLSError? {
+  guard unsafe Fingerprint.matches(certificate, announced: announced) else { return .fingerprintMismatch }
+  // RSA with 2,048 bits has 112, P-256 and Ed25519 have 128.
+  guard let key = unsafe X509_get0_pubkey(certificate), unsafe EVP_PKEY_get_security_bits(key) >= 112 else {
+    return .weakKey
+  }
+  return nil
 }

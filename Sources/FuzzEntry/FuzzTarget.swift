@@ -7,6 +7,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
   case turn
   case rtp
   case rtcp
+  case media
   case sctpPacket = "sctp-packet"
   case dcep
   case sdp
@@ -22,6 +23,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case .turn: fuzzTURN(input)
     case .rtp: fuzzRTP(input)
     case .rtcp: fuzzRTCP(input)
+    case .media: fuzzMedia(input)
     case .sctpPacket: fuzzSCTPPacket(input)
     case .dcep: fuzzDCEP(input)
     case .sdp: fuzzSDP(input)

@@ -20,6 +20,7 @@ package struct MediaSession: ~Copyable {
     var role: ReceiveStream.Role
   }
 
+  private let isLentByAddress = LentByAddress()
   let limits: MediaLimits
   let cname: [UInt8]
   let wallClock: WallClock

@@ -77,7 +77,10 @@ struct TransportDepartures {
   static let windowSize = 2_048
 
   private var departures: [Departure] = []
-  private(set) var next = 1 << 16
+  private(set) var next: Int
+
+  /// - Parameter first: the first number; by default that of the wire's zero.
+  init(first: Int = 1 << 16) { next = first }
 
   /// The number that the next packet gets.
   mutating func send(byteCount: Int, now: Instant) -> UInt16 {

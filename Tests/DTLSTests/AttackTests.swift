@@ -374,6 +374,17 @@ func fragment(
   }
 }
 
+extension AttackTests {
+  @Test("D16: a certificate with a key of 1,024 bits proves nothing", arguments: [DTLSRole.client, .server])
+  func shortKey(attacker: DTLSRole) throws {
+    for (bits, expected) in [(1_024, .failed(.weakKey)), (2_048, .connected)] as [(UInt32, DTLSSession.Event)] {
+      let key = try #require(openssl_generate_rsa(bits))
+      let joined = try Joined(rawRole: attacker, key: key) { context in SSL_CTX_set_security_level(context, 0) }
+      #expect(joined.side.events == [expected])
+    }
+  }
+}
+
 /// What a peer of yesterday has.
 struct WeakOffer: CustomStringConvertible, Sendable {
   let suites: String

@@ -72,7 +72,9 @@ struct Side: ~Copyable {
   var events: [MediaEvent] = []
   var sent: [Logged] = []
   var received: [Logged] = []
-  private var identities: [UInt64: [UInt8]] = [:]
+  /// By SSRC, and by what SRTP takes for the index of a packet (RFC 3711 §3.3.1).
+  private var identities: [UInt32: [Int: [UInt8]]] = [:]
+  private var highest: [UInt32: Int] = [:]
 
   init(_ session: consuming MediaSession) { self.session = session }
 
@@ -84,9 +86,11 @@ struct Side: ~Copyable {
     while let one = pollTransmit(&session, now: now) {
       all.append(one)
       guard one.kind == .rtp else { continue }
-      let key = UInt64(one.ssrc) << 16 | UInt64(one.sequenceNumber)
-      #expect(identities[key].map { $0 == one.bytes } ?? true, "one number, two packets: \(one.sequenceNumber)")
-      identities[key] = one.bytes
+      let before = highest[one.ssrc] ?? Int(one.sequenceNumber)
+      let index = before + Int(Int16(truncatingIfNeeded: Int(one.sequenceNumber) - before))
+      highest[one.ssrc] = max(before, index)
+      if let known = identities[one.ssrc]?[index] { #expect(known == one.bytes, "one number, two packets: \(index)") }
+      identities[one.ssrc, default: [:]][index] = one.bytes
     }
     while let event = session.pollEvent() { events.append(event) }
     sent += all
