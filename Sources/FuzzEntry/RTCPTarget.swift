@@ -213,7 +213,7 @@ private func buildFeedback(_ input: RawSpan) {
     var arrived = [sequence]
     while !reader.isAtEnd {
       let step = try reader.readUInt8()
-      sequence &+= step & 0x80 == 0 ? UInt16(step & 7) : UInt16(step & 0x7f) << 3
+      sequence &+= step < 0xf0 ? UInt16(step & 7) : UInt16(step & 0x0f) << 6
       now += Int64(Int16(bitPattern: try reader.readUInt16())) * (step & 8 == 0 ? 10_000 : 500_000)
       if builder.add(sequenceNumber: sequence, arrival: Instant(nanoseconds: now)) {
         arrived.append(sequence)
