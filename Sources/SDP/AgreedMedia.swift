@@ -23,12 +23,13 @@ extension Negotiation {
   /// What has been agreed on when an answer, of either side, is set.
   package static func agreed(local: SDPDocument, remote: RemoteDescription) throws(SDPError) -> [AgreedMedia] {
     var result: [AgreedMedia] = []
+    let groups = SDPGroups(of: local)
     for theirs in remote.media where !theirs.isRejected {
       let index = theirs.sectionIndex
       guard local.sections.indices.contains(index), !local.sections[index].isRejected,
         local.sections[index].media == theirs.kind.rawValue
       else { continue }
-      let ours = try MediaDescription(reading: index, kind: theirs.kind, of: local)
+      let ours = try MediaDescription(reading: index, kind: theirs.kind, of: local, groups, limits: SDPLimits())
       result.append(
         AgreedMedia(
           sectionIndex: index, mid: ours.mid, kind: ours.kind,

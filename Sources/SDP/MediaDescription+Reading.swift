@@ -7,10 +7,16 @@ extension MediaDescription {
   package init(
     reading index: Int, kind: SDPMediaKind, of document: SDPDocument, limits: SDPLimits = SDPLimits()
   ) throws(SDPError) {
+    try self.init(reading: index, kind: kind, of: document, SDPGroups(of: document), limits: limits)
+  }
+
+  init(
+    reading index: Int, kind: SDPMediaKind, of document: SDPDocument, _ groups: SDPGroups, limits: SDPLimits
+  ) throws(SDPError) {
     let section = document.sections[index]
     let attributes = section.attributes
     self.init(sectionIndex: index, mid: try attributes.single("mid"), kind: kind)
-    let leader = mid.flatMap { document.leader(of: $0) }?.attributes ?? []
+    let leader = mid.flatMap { groups.leader(of: $0) }.map { document.sections[$0].attributes } ?? []
     // Both belong to the transport, and stand where the transport stands (RFC 9143 §7.1.3).
     hasRTCPMux = Self.multiplexes(attributes) || Self.multiplexes(leader)
     usesReducedSize = attributes.contains(name: "rtcp-rsize") || leader.contains(name: "rtcp-rsize")
@@ -83,7 +89,9 @@ extension MediaDescription {
   private static func readFeedback(
     _ attributes: [SDPAttribute], into codecs: inout [SDPCodec], limits: SDPLimits
   ) throws(SDPError) {
-    for value in attributes.values("rtcp-fb") {
+    let values = attributes.values("rtcp-fb")
+    guard values.count <= limits.maximumFeedbackLines else { throw .tooManyCodecs }
+    for value in values {
       let fields = words(value)
       guard fields.count >= 2 else { throw .malformedAttribute(name: "rtcp-fb") }
       var type: UInt8?  // nil: all of them
@@ -113,7 +121,9 @@ extension MediaDescription {
     _ attributes: [SDPAttribute], mixed: Bool, limits: SDPLimits
   ) throws(SDPError) -> [SDPExtension] {
     var extensions: [SDPExtension] = []
-    for value in attributes.values("extmap") {
+    let values = attributes.values("extmap")
+    guard values.count <= limits.maximumExtensions else { throw .tooManyExtensions }
+    for value in values {
       let fields = words(value)
       guard fields.count >= 2 else { throw .malformedAttribute(name: "extmap") }
       let name = fields[0].utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).map(
@@ -131,7 +141,6 @@ extension MediaDescription {
         continue
       }
       guard !extensions.contains(where: { $0.uri == fields[1] }) else { continue }
-      guard extensions.count < limits.maximumExtensions else { throw .tooManyExtensions }
       extensions.append(SDPExtension(id: id, uri: fields[1], direction: direction))
     }
     return extensions

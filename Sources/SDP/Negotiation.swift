@@ -71,9 +71,15 @@ package enum Negotiation {
       if ours.isRejected { answer.sections[index] = theirs.rejected }
     }
     let bundle = try SDPBundle(of: answer, takingData: offeredData != nil, limits: limits) { _ in true }
+    let (offered, answered) = (SDPGroups(of: offer), SDPGroups(of: answer))
     for media in bundle.media {
       switch media.refusal {
-      case .none: try check(media, of: answer, against: offer, limits: limits)
+      case .none:
+        // In the bundle in which it was offered (RFC 9143 §7.4).
+        if let mid = media.mid, answered.bundle(containing: mid) != nil, offered.bundle(containing: mid) == nil {
+          throw .notBundled(section: media.sectionIndex)
+        }
+        try check(media, against: offer, offered, limits: limits)
       case .rejected: continue
       case .notBundled: throw .notBundled(section: media.sectionIndex)
       case .noRTCPMux: throw .noRTCPMux(section: media.sectionIndex)
@@ -95,15 +101,12 @@ package enum Negotiation {
     return RemoteDescription(transport: transport, data: bundle.data, media: bundle.media, localRole: localRole)
   }
 
-  /// Whether an answered section speaks of something that we offered, in the bundle in which we offered it (RFC 9143 §7.4).
+  /// Whether an answered section speaks of something that we offered.
   private static func check(
-    _ media: MediaDescription, of answer: SDPDocument, against offer: SDPDocument, limits: SDPLimits
+    _ media: MediaDescription, against offer: SDPDocument, _ groups: SDPGroups, limits: SDPLimits
   ) throws(SDPError) {
     let index = media.sectionIndex
-    if let mid = media.mid, answer.bundle(containing: mid) != nil {
-      guard offer.bundle(containing: mid) != nil else { throw .notBundled(section: index) }
-    }
-    let ours = try MediaDescription(reading: index, kind: media.kind, of: offer, limits: limits)
+    let ours = try MediaDescription(reading: index, kind: media.kind, of: offer, groups, limits: limits)
     guard media.codecs.contains(where: { theirs in ours.codecs.contains { $0.isSameFormat(as: theirs) } }) else {
       throw .noCommonCodec(section: index)
     }

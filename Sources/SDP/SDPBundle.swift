@@ -16,23 +16,24 @@ struct SDPBundle {
   init(
     of document: SDPDocument, takingData: Bool, limits: SDPLimits, accepting isAccepted: (MediaDescription) -> Bool
   ) throws(SDPError) {
-    var group: [String]?
+    let groups = SDPGroups(of: document)
+    var group: Int?
     var members: [Int] = []
     if takingData, let index = document.dataSectionIndex {
       data = try DataDescription(reading: index, of: document)
       members = [index]
-      group = data?.mid.flatMap { document.bundle(containing: $0) }
+      group = data?.mid.flatMap { groups.bundle(containing: $0) }
     }
     for (index, section) in document.sections.enumerated() {
       guard let kind = SDPMediaKind(rawValue: section.media) else { continue }
       var description = MediaDescription(sectionIndex: index, mid: section.mid, kind: kind)
       description.refusal = document.refusal(ofMedia: section)
-      let own = section.mid.flatMap { document.bundle(containing: $0) }
+      let own = description.mid.flatMap { groups.bundle(containing: $0) }
       if description.refusal == nil, !members.isEmpty, group == nil || own != group {
         description.refusal = .notBundled
       }
       if description.refusal == nil {
-        description = try MediaDescription(reading: index, kind: kind, of: document, limits: limits)
+        description = try MediaDescription(reading: index, kind: kind, of: document, groups, limits: limits)
         if !description.hasRTCPMux {
           description.refusal = .noRTCPMux
         } else if description.codecs.isEmpty || !isAccepted(description) {
@@ -51,22 +52,48 @@ struct SDPBundle {
       return
     }
     // What is only to be had within the bundle has no transport to give (RFC 9143 §7.3.1).
-    let ordered = group.compactMap { mid in members.first { document.sections[$0].mid == mid } }
+    let taken = Set(members)
+    var ordered: [Int] = []
+    var seen: Set<Int> = []
+    for mid in groups.bundles[group] {
+      guard let index = groups.section(named: mid), taken.contains(index), seen.insert(index).inserted else { continue }
+      ordered.append(index)
+    }
     indices = ordered.filter { document.sections[$0].port != 0 } + ordered.filter { document.sections[$0].port == 0 }
   }
+}
+
+/// Who is bundled with whom: worked out once, so that it takes no longer the more often it is asked.
+struct SDPGroups {
+  /// The mids of each group.
+  let bundles: [[String]]
+  private var groupOfMid: [String: Int] = [:]
+  private var sectionOfMid: [String: Int] = [:]
+
+  init(of document: SDPDocument) {
+    bundles = document.bundles
+    for (index, mids) in bundles.enumerated() {
+      for mid in mids where groupOfMid[mid] == nil { groupOfMid[mid] = index }
+    }
+    for (index, section) in document.sections.enumerated() {
+      guard let mid = section.mid, sectionOfMid[mid] == nil else { continue }
+      sectionOfMid[mid] = index
+    }
+  }
+
+  /// Which of the groups it is in.
+  func bundle(containing mid: String) -> Int? { groupOfMid[mid] }
+
+  func section(named mid: String) -> Int? { sectionOfMid[mid] }
+
+  /// The section that leads the bundle of `mid`.
+  func leader(of mid: String) -> Int? { bundle(containing: mid).flatMap { bundles[$0].first }.flatMap(section(named:)) }
 }
 
 extension SDPDocument {
   /// The mids of each `a=group:BUNDLE` (RFC 9143 §5).
   var bundles: [[String]] {
     attributes.values("group").map { words($0) }.filter { $0.first == "BUNDLE" }.map { Array($0.dropFirst()) }
-  }
-
-  func bundle(containing mid: String) -> [String]? { bundles.first { $0.contains(mid) } }
-
-  /// The section that leads the bundle of `mid`.
-  func leader(of mid: String) -> SDPSection? {
-    bundle(containing: mid)?.first.flatMap { first in sections.first { $0.mid == first } }
   }
 
   /// What can be said against a media section without reading it.

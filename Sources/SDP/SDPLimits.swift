@@ -13,6 +13,8 @@ package struct SDPLimits: Hashable, Sendable {
   package var maximumCodecs = 128
   /// Of one codec. Browsers write six.
   package var maximumFeedback = 32
+  /// In one media section. Browsers write five dozen.
+  package var maximumFeedbackLines = 1024
   /// In one media section. Browsers write about a dozen.
   package var maximumExtensions = 64
   /// In one media section, and in one group of them. Simulcast with retransmission has six.

@@ -48,8 +48,8 @@ extension TransportDescription {
 
     // A section that is bundled with an earlier one may leave the transport to that one (RFC 9143 §7.1.3).
     var transport = section.attributes
-    if !transport.contains(name: "ice-ufrag"), let leader = mid.flatMap({ document.leader(of: $0) }) {
-      transport = leader.attributes
+    if !transport.contains(name: "ice-ufrag"), let leader = mid.flatMap({ SDPGroups(of: document).leader(of: $0) }) {
+      transport = document.sections[leader].attributes
     }
     let session = document.attributes
 

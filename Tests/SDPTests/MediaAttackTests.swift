@@ -173,6 +173,35 @@ import Wire
     #expect(throws: SDPError.tooManySSRCs) { try Negotiation.read(offer: offer, limits: small) }
   }
 
+  @Test("L4: long groups and many sections do not multiply")
+  func manyGroups() throws {
+    let group = "a=group:BUNDLE" + (0..<250).map { " \($0)" }.joined() + (0..<3_000).map { _ in " 0" }.joined()
+    let camera = { (index: Int) in
+      """
+      m=video 9 UDP/TLS/RTP/SAVPF 96
+      a=ice-ufrag:p3Qa
+      a=ice-pwd:0dOrEd9sWyp9pZ0iZ5gHqQhB
+      a=fingerprint:sha-256 \(sha256A)
+      a=setup:actpass
+      a=mid:\(index)
+      a=rtcp-mux
+      a=rtpmap:96 VP8/90000
+      """
+    }
+    let lines = ["v=0", "o=- 1 1 IN IP4 0.0.0.0"] + Array(repeating: group, count: 20) + (0..<250).map(camera)
+    let offer = try parse(wire(lines.joined(separator: "\n"))).get()
+    let read = try Negotiation.read(offer: offer)
+    #expect(read.media.count == 250 && read.transport.mids.count == 250)
+    let local = try Media.local(read.media.map { Media.camera.named($0.mid) }, data: nil)
+    let answer = try Negotiation.answer(to: offer, local)
+    #expect(try Negotiation.agreed(local: answer, remote: read).count == 250)
+    let session = Self.offer.replacing(
+      "a=extmap-allow-mixed\r\n", with: String(repeating: "a=extmap:15 urn:x\r\n", count: 65))
+    #expect(readOffer(session).error == .tooManyExtensions)
+    let feedback = String(repeating: "a=rtcp-fb:* nack\n", count: 1025)
+    #expect(Self.camera(Self.vp8 + "\n" + feedback.dropLast()).error == .tooManyCodecs)
+  }
+
   @Test("L5: session level and media level")
   func levels() throws {
     let session = Self.offer.replacing(
