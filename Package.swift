@@ -90,7 +90,7 @@ let package = Package(
     .executableTarget(
       name: "SwarmCLI",
       dependencies: [
-        "Wire", "Digest", "STUN", "DTLS", "Net", "Swarm", "WebRTC", "Signaling", "SignalingTransport", logging,
+        "Wire", "Digest", "STUN", "DTLS", "SRTP", "Net", "Swarm", "WebRTC", "Signaling", "SignalingTransport", logging,
         swarmOnly("ArgumentParser", "swift-argument-parser"),
       ], swiftSettings: settings),
     .target(
@@ -129,9 +129,12 @@ let package = Package(
     .testTarget(name: "ICETests", dependencies: ["ICE", "STUN", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
       name: "DTLSTests", dependencies: ["DTLS", "TestSupport", "CVirtualClock"], swiftSettings: testSettings),
-    .testTarget(name: "SRTPTests", dependencies: ["SRTP", "Wire", "TestSupport"], swiftSettings: testSettings),
+    .testTarget(
+      name: "SRTPTests", dependencies: ["SRTP", "CSRTP2", "CVirtualClock", "RTP", "Wire", "TestSupport"],
+      swiftSettings: testSettings),
     .testTarget(name: "RTPTests", dependencies: ["RTP", "Wire", "TestSupport"], swiftSettings: testSettings),
-    .testTarget(name: "MediaTests", dependencies: ["Media", "RTP", "Wire", "TestSupport"], swiftSettings: testSettings),
+    .testTarget(
+      name: "MediaTests", dependencies: ["Media", "RTP", "Wire", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
       name: "SCTPTests", dependencies: [deque, "SCTP", "SCTPTestSupport", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
@@ -150,7 +153,7 @@ let package = Package(
     .testTarget(
       name: "SignalingTests", dependencies: ["Signaling", "Wire", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
-      name: "WebRTCTests", dependencies: ["WebRTC", "RTP", "Net", "STUN", "Wire", "TestSupport"],
+      name: "WebRTCTests", dependencies: ["WebRTC", "DTLS", "RTP", "Net", "STUN", "Wire", "TestSupport"],
       swiftSettings: testSettings),
     .testTarget(
       name: "SignalingTransportTests",

@@ -4,7 +4,10 @@ import PackageDescription
 // The fuzzers, apart from the package they test: they are built with `--sanitize fuzzer`, which gives every executable
 // libFuzzer's main. `Scripts/fuzz` builds and runs them. With `traits: []` nothing that needs SwiftNIO is fetched.
 
-let targets = ["stun", "turn", "sctp-packet", "dcep", "sdp", "candidate", "mdns", "signaling", "associations"]
+let targets = [
+  "stun", "turn", "srtp", "rtp", "rtcp", "sctp-packet", "dcep", "sdp", "candidate", "mdns", "signaling", "associations",
+  "media",
+]
 
 let package = Package(
   name: "fuzz",

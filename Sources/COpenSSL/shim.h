@@ -8,11 +8,18 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <openssl/pem.h>
+#include <openssl/rsa.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
 #include <sys/time.h>
+#if defined(__x86_64__) || defined(__i386__)
+#include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
 
 // To be called before anything else of OpenSSL. Without it exit() frees what threads that still run are using: a process
 // that ends while a key is being made, or a datagram read, would crash. What is not freed the system takes back.
@@ -20,6 +27,46 @@ static inline int openssl_keep_until_the_end(void) { return OPENSSL_init_crypto(
 
 // A fresh key on the curve P-256; NULL when OpenSSL cannot make one.
 static inline EVP_PKEY *openssl_generate_p256(void) { return EVP_EC_gen("P-256"); }
+static inline EVP_PKEY *openssl_generate_ed25519(void) { return EVP_PKEY_Q_keygen(NULL, NULL, "ED25519"); }
+static inline EVP_PKEY *openssl_generate_rsa(unsigned bits) { return EVP_RSA_gen(bits); }
+
+static inline int openssl_is_p256(const EVP_PKEY *key) {
+  char name[32];
+  size_t length = 0;
+  if (EVP_PKEY_get_group_name(key, name, sizeof(name), &length) != 1) return 0;
+  return OBJ_sn2nid(name) == NID_X9_62_prime256v1 || EC_curve_nist2nid(name) == NID_X9_62_prime256v1;
+}
+
+// Without a callback OpenSSL would ask for a password on the terminal.
+static inline int openssl_no_password(char *buffer, int size, int writing, void *unused) {
+  (void)buffer, (void)size, (void)writing, (void)unused;
+  return -1;
+}
+static inline EVP_PKEY *openssl_read_private_key(BIO *text) {
+  return PEM_read_bio_PrivateKey(text, NULL, openssl_no_password, NULL);
+}
+
+// What has been written to a memory BIO; it stays there.
+static inline long openssl_memory_of(BIO *bio, const unsigned char **start) {
+  char *bytes = NULL;
+  long count = BIO_get_mem_data(bio, &bytes);
+  *start = (const unsigned char *)bytes;
+  return count;
+}
+
+// Whether the processor has instructions for AES and for the multiplication in GCM.
+static inline int cpu_accelerates_aes_gcm(void) {
+#if defined(__x86_64__) || defined(__i386__)
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid(1, &a, &b, &c, &d) && (c >> 25 & 1) && (c >> 1 & 1);  // AES-NI, PCLMULQDQ
+#elif defined(__aarch64__) && defined(__linux__)
+  return (getauxval(AT_HWCAP) >> 3 & 3) == 3;  // HWCAP_AES, HWCAP_PMULL
+#elif defined(__aarch64__)
+  return 1;  // every 64-bit ARM of Apple's
+#else
+  return 0;
+#endif
+}
 
 static inline int openssl_context_set_version(SSL_CTX *context, int version) {
   return SSL_CTX_set_min_proto_version(context, version) == 1 && SSL_CTX_set_max_proto_version(context, version) == 1;
@@ -27,6 +74,15 @@ static inline int openssl_context_set_version(SSL_CTX *context, int version) {
 
 static inline int openssl_context_set_groups(SSL_CTX *context, const char *names) {
   return (int)SSL_CTX_set1_groups_list(context, names);
+}
+
+static inline int openssl_context_set_signature_algorithms(SSL_CTX *context, const char *names) {
+  return (int)SSL_CTX_set1_sigalgs_list(context, names);
+}
+
+// What a session signs with, and what it asks of a client.
+static inline int openssl_set_signature_algorithms(SSL *ssl, const char *own, const char *client) {
+  return SSL_set1_sigalgs_list(ssl, own) == 1 && SSL_set1_client_sigalgs_list(ssl, client) == 1;
 }
 
 static inline void openssl_context_disable_session_cache(SSL_CTX *context) {
@@ -37,10 +93,11 @@ static inline void openssl_context_set_maximum_certificates(SSL_CTX *context, lo
   SSL_CTX_set_max_cert_list(context, byte_count);
 }
 
-// The path MTU is named by the caller; a data channel's session is neither renegotiated nor resumed.
+// The path MTU is named by the caller; a data channel's session is neither renegotiated nor resumed. A server goes by its
+// own order of suites, unless the client, whose processor may lack AES, puts ChaCha20 first.
 static inline void openssl_context_set_datagram_options(SSL_CTX *context) {
   SSL_CTX_set_options(context, SSL_OP_NO_QUERY_MTU | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_TICKET |
-                                   SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
+                                   SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
 }
 
 // A read takes the whole datagram at once, as DTLS must.

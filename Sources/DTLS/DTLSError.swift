@@ -7,6 +7,8 @@ package enum DTLSError: Error, Hashable, Sendable {
   case noRemoteFingerprint
   /// The peer's certificate is not the one that was announced (RFC 8122 §6.2).
   case fingerprintMismatch
+  /// The peer's certificate is the one that was announced, but its key is too short to prove anything (RFC 9325 §4.5).
+  case weakKey
   /// No authority vouches for the server, or not under this name; OpenSSL's words.
   case untrustedServer(String)
   /// The peer gave up, with the name of its alert.
@@ -36,6 +38,15 @@ extension DTLSError {
     }
     guard let text = unsafe ERR_reason_error_string(code) else { return .protocolFailure("OpenSSL error \(code)") }
     return .protocolFailure(unsafe String(cString: text))
+  }
+
+  /// The words for the newest error on OpenSSL's queue, which is the most particular one to a caller that did one thing;
+  /// empties the queue.
+  static func takeWords() -> String {
+    let code = ERR_peek_last_error()
+    ERR_clear_error()
+    guard code != 0, let text = unsafe ERR_reason_error_string(code) else { return "no reason given" }
+    return unsafe String(cString: text)
   }
 
   /// The name that RFC 5246 §7.2 gives an alert, with spaces.

@@ -32,6 +32,9 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
   package static let handshakeLimit = Interval.seconds(30)
   /// How long the handshake may still succeed after a fatal alert in plaintext, which anybody could have sent.
   package static let plaintextAlertPatience = Interval.seconds(3)
+  /// RFC 6347 §4.2.4.1 says one second, for want of a measured round trip.
+  package static let shortestInitialTimeout = Interval.milliseconds(50)
+  package static let longestInitialTimeout = Interval.seconds(3)
 
   private enum Phase {
     case idle
@@ -56,18 +59,19 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
   ///   - remoteFingerprints: as the peer's description announced them; the peer must match one.
   ///   - maximumDatagramSize: the largest UDP payload of the handshake, 512 … 16,384.
   ///   - maximumRecordSize: the largest that `seal` may produce, for a path that is known to carry more; not less.
+  ///   - initialTimeout: as `setInitialTimeout` takes it.
+  ///   - logsKeys: the secrets of the session come out of `pollKeyLog`.
   package init(
     identity: DTLSIdentity, role: DTLSRole, remoteFingerprints: [Fingerprint], maximumDatagramSize: Int = 1200,
-    maximumRecordSize: Int = 0
+    maximumRecordSize: Int = 0, initialTimeout: Interval = shortestInitialTimeout, logsKeys: Bool = false
   ) throws(DTLSError) {
     guard !remoteFingerprints.isEmpty else { throw .noRemoteFingerprint }
     let sizes = (datagram: maximumDatagramSize, record: max(maximumDatagramSize, maximumRecordSize))
     let (ssl, pipe) = try unsafe Self.makeParts(
-      in: try SharedContext.result.get(), sizes, remoteFingerprints
-    ) { ssl in
-      unsafe SSL_use_certificate(ssl, identity.certificate) == 1 && SSL_use_PrivateKey(ssl, identity.key) == 1
-    }
+      in: try (logsKeys ? SharedContext.keyLogging : SharedContext.result).get(), sizes, remoteFingerprints
+    ) { ssl in unsafe identity.use(in: ssl, as: role) }
     unsafe self.init(ssl: ssl, pipe: pipe, role: role, verifiesName: false, maximumRecordSize: sizes.record)
+    setInitialTimeout(initialTimeout)
   }
 
   /// A client's session with a server that proves by its certificate to have this name or address. The system's
@@ -101,7 +105,10 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
       unsafe Self.free(pipe)
       throw .takeFromQueue()
     }
-    guard unsafe configure(ssl), unsafe openssl_set_sizes(ssl, sizes.datagram, sizes.record) == 1 else {
+    // OpenSSL gathers a flight in a buffer of 4 KB; a larger datagram would be cut in the middle of a record. What
+    // encryption adds to Finished it does not reckon with.
+    let mtu = min(sizes.datagram, 4_096) - RecordHeader.minimumProtectedLength
+    guard unsafe configure(ssl), unsafe openssl_set_sizes(ssl, mtu, sizes.record) == 1 else {
       unsafe SSL_free(ssl)
       unsafe Self.free(pipe)
       throw .takeFromQueue()
@@ -146,10 +153,21 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
     return unsafe String(cString: name)
   }
 
-  /// The protection profile for media that both sides know, by OpenSSL's name; nil when the peer has named none.
-  package var mediaProfile: String? {
+  /// The protection profile for media that both sides know, by the number that IANA gave it (RFC 5764 §4.1.2); nil when
+  /// the peer has named none of ours.
+  package var mediaProfile: UInt16? {
     guard isConnected, let profile = unsafe SSL_get_selected_srtp_profile(ssl) else { return nil }
-    return unsafe String(cString: profile.pointee.name)
+    return unsafe UInt16(exactly: profile.pointee.id)
+  }
+
+  /// Keys for another protocol, which both sides compute alike and nobody else can (RFC 5705, without a context); nil
+  /// before the handshake has ended and after the session has.
+  package func exportKeyingMaterial(label: String, byteCount: Int) -> [UInt8]? {
+    guard isConnected else { return nil }
+    openssl_clear_errors()
+    var material = [UInt8](repeating: 0, count: byteCount)
+    let isDone = unsafe SSL_export_keying_material(ssl, &material, byteCount, label, label.utf8.count, nil, 0, 0) == 1
+    return isDone ? material : nil
   }
 
   /// Records and datagrams that were dropped without asking OpenSSL.
@@ -161,6 +179,13 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
   }
 
   // MARK: In
+
+  /// How long a flight waits for its answer before it goes out again, the first time: not less than
+  /// `shortestInitialTimeout`, not more than `longestInitialTimeout`. Counts from the next flight on.
+  package mutating func setInitialTimeout(_ timeout: Interval) {
+    let bounded = min(max(timeout, Self.shortestInitialTimeout), Self.longestInitialTimeout)
+    unsafe pipe.pointee.initialTimeoutMicroseconds = UInt32(bounded.nanoseconds / 1000)
+  }
 
   /// Begins the handshake: the client's first flight becomes due, the server's patience begins to run.
   package mutating func start(now: Instant) {
@@ -262,6 +287,9 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
     unsafe pipe.pointee.popFlight(into: &out)
   }
 
+  /// A line for a key log in NSS's format, without the end of line: with it whoever has captured the session can read it.
+  package mutating func pollKeyLog() -> String? { unsafe pipe.pointee.popKeyLogLine() }
+
   package mutating func pollEvent() -> Event? {
     if hasConnectedEvent {
       hasConnectedEvent = false
@@ -295,7 +323,7 @@ package struct DTLSSession: ~Copyable, @unchecked Sendable {
     guard unsafe SSL_get_error(ssl, status) == SSL_ERROR_WANT_READ else {
       let cause = DTLSError.takeFromQueue()
       if unsafe verifiesName && SSL_get_verify_result(ssl) != Int(X509_V_OK) { return fail(untrusted) }
-      return fail(unsafe pipe.pointee.peerCertificateMismatched ? .fingerprintMismatch : cause)
+      return fail(unsafe pipe.pointee.verdict ?? cause)
     }
     if unsafe pipe.pointee.plaintextAlert != nil, case .handshaking(let giveUpAt) = phase {
       phase = .handshaking(giveUpAt: min(giveUpAt, now + Self.plaintextAlertPatience))

@@ -14,9 +14,13 @@ struct DatagramPipe: ~Copyable {
   /// The fingerprints of which the peer's certificate must match one.
   let remoteFingerprints: [Fingerprint]
   private let maximumDatagramSize: Int
-  var peerCertificateMismatched = false
+  /// What is wrong with the peer's certificate.
+  var verdict: DTLSError?
   /// The session that reads from this pipe; it is there whenever the pipe is asked.
   var ssl: OpaquePointer?
+  /// What the retransmission timer begins with.
+  var initialTimeoutMicroseconds: UInt32 = 50_000
+  private var keyLogLines: [String] = []
 
   // MARK: Inward
   /// What OpenSSL has not yet read of the datagram being handled; empty outside `handle`.
@@ -26,6 +30,8 @@ struct DatagramPipe: ~Copyable {
   private var isHandshaking = true
   private var minimumProtectedLength = RecordHeader.minimumProtectedLength
   private var earlyRecords = 0
+  /// Records of epoch 0 that OpenSSL has seen.
+  private var plaintextRecords = 0
   /// Records and datagrams kept from OpenSSL.
   private(set) var droppedRecords = 0
   /// The first fatal alert that came in plaintext. Anybody could have sent it.
@@ -82,9 +88,18 @@ struct DatagramPipe: ~Copyable {
       // What exceeds OpenSSL's buffer exceeds the largest record too.
       let count = min(next.count, buffer.count)
       unsafe buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: next[..<count]))
+      if filtersRecords { unsafe renumber(UnsafeMutableRawBufferPointer(rebasing: buffer[..<count])) }
       return count
     }
     return nil
+  }
+
+  /// Numbers a record of epoch 0 by its arrival. Its own number proves nothing, and a forged one far ahead would move
+  /// OpenSSL's window past all that the peer still has to send. What comes twice the handshake messages' own numbers tell.
+  private mutating func renumber(_ record: UnsafeMutableRawBufferPointer) {
+    guard record.count >= RecordHeader.byteCount, unsafe record[3] == 0, unsafe record[4] == 0 else { return }
+    plaintextRecords &+= 1
+    for place in 0..<6 { unsafe record[10 - place] = UInt8(truncatingIfNeeded: plaintextRecords >> (8 * place)) }
   }
 
   private mutating func takeAll() -> UnsafeRawBufferPointer? {
@@ -136,6 +151,12 @@ struct DatagramPipe: ~Copyable {
     }
   }
 
+  mutating func appendKeyLogLine(_ line: String) {
+    if keyLogLines.count < Self.maximumKeyLogLines { keyLogLines.append(line) }
+  }
+
+  mutating func popKeyLogLine() -> String? { keyLogLines.isEmpty ? nil : keyLogLines.removeFirst() }
+
   /// Lets the next write go into `target`, instead of the queue of flights.
   mutating func beginSeal(into target: UnsafeMutableRawBufferPointer) {
     unsafe sealTarget = target
@@ -185,6 +206,8 @@ struct DatagramPipe: ~Copyable {
   /// Twice the longest flight that our certificates make, plus alerts; a caller that does not drain loses the rest, and
   /// the retransmission timer repairs that.
   private static let maximumQueuedDatagrams = 32
+  /// A session of DTLS 1.2 has one master secret.
+  private static let maximumKeyLogLines = 4
   /// OpenSSL keeps each record of the next epoch in a buffer of 17 KB until the handshake ends: 0.5 MB at most.
   private static let maximumEarlyRecords = 32
 }

@@ -14,6 +14,7 @@ struct RecordHeader {
   let epoch: UInt16
   let length: Int
 
+  static let byteCount = 13
   static let changeCipherSpec: UInt8 = 20
   static let alert: UInt8 = 21
   static let handshake: UInt8 = 22

@@ -22,6 +22,12 @@ struct SharedContext: @unchecked Sendable {
 
   /// For peers, which are known by fingerprint.
   static let result = Result<SharedContext, DTLSError> { () throws(DTLSError) in try SharedContext(.fingerprints) }
+  /// The same for sessions whose secrets are to be told; apart, so that no callback sees those of the others.
+  static let keyLogging = Result<SharedContext, DTLSError> { () throws(DTLSError) in
+    let shared = try SharedContext(.fingerprints)
+    unsafe SSL_CTX_set_keylog_callback(shared.context, takeKeyLogLine)
+    return shared
+  }
   /// For servers, which are known by name.
   static let servers = Result<SharedContext, DTLSError> { () throws(DTLSError) in try SharedContext(.authorities) }
 
@@ -34,8 +40,10 @@ struct SharedContext: @unchecked Sendable {
       unsafe BIO_meth_set_ctrl(method, controlDatagram) == 1,
       let context = unsafe SSL_CTX_new(DTLS_method()),
       unsafe openssl_context_set_version(context, DTLS1_2_VERSION) == 1,
-      unsafe SSL_CTX_set_cipher_list(context, Self.cipherSuites) == 1,
-      unsafe openssl_context_set_groups(context, Self.groups) == 1,
+      unsafe SSL_CTX_set_cipher_list(
+        context, CipherSuites.offer(isAESAccelerated: CipherSuites.isAESAccelerated)) == 1,
+      unsafe openssl_context_set_groups(context, CipherSuites.groups) == 1,
+      unsafe openssl_context_set_signature_algorithms(context, CipherSuites.signatureAlgorithms) == 1,
       unsafe SSL_CTX_set_tlsext_use_srtp(context, Self.mediaProfiles) == 0  // the other way round: 0 is good
     else { throw .takeFromQueue() }  // once per process: what was made so far is not worth freeing
     unsafe self.context = context
@@ -72,31 +80,34 @@ struct SharedContext: @unchecked Sendable {
   /// OpenSSL keeps slot 0 for the application.
   fileprivate static let pipeIndex: CInt = 0
 
-  /// Forward secrecy and AEAD only. What WebRTC obliges everybody to have comes first (RFC 8827 §6.5); the RSA suites
-  /// serve peers whose certificate is not on an elliptic curve.
-  private static let cipherSuites =
-    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:"
-    + "ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-CHACHA20-POLY1305"
-  private static let groups = "X25519:P-256:P-384"
-
   /// Some peers, aiortc and Pion among them, end a handshake that agrees on no profile for media (RFC 5764 §4.1), even when
   /// no media will come. Browsers always offer them.
-  private static let mediaProfiles = "SRTP_AEAD_AES_128_GCM:SRTP_AES128_CM_SHA1_80"
+  private static let mediaProfiles = "SRTP_AEAD_AES_128_GCM:SRTP_AEAD_AES_256_GCM:SRTP_AES128_CM_SHA1_80"
 
   /// A chain with a few RSA certificates fits; OpenSSL reserves memory for what an unauthenticated fragment claims.
   private static let maximumCertificateBytes = HandshakeFragment.maximumMessageLength
 }
 
-/// How long the retransmission timer runs: 50 ms first, which suits paths that ICE has found, then double each time.
-/// The longest interval keeps the 12 expiries after which OpenSSL gives up longer than `DTLSSession.handshakeLimit`.
-private let firstTimerMicroseconds: UInt32 = 50_000
-private let longestTimerMicroseconds: UInt32 = 5_000_000
-
+/// How long the retransmission timer runs: at first as the session was told, then double each time.
 private func nextTimerInterval(_ ssl: OpaquePointer?, _ previous: UInt32) -> UInt32 {
-  previous == 0 ? firstTimerMicroseconds : min(previous &* 2, longestTimerMicroseconds)
+  guard previous == 0 else { return min(previous &* 2, longestTimerMicroseconds) }
+  return unsafe pipe(of: ssl)?.pointee.initialTimeoutMicroseconds ?? longestTimerMicroseconds
 }
 
-private func pipe(of bio: OpaquePointer?) -> UnsafeMutablePointer<DatagramPipe>? {
+/// Keeps the 12 expiries after which OpenSSL gives up longer than `DTLSSession.handshakeLimit`, and the last of them near
+/// its end: a doubling without a ceiling would wait in silence for the whole second half.
+private let longestTimerMicroseconds: UInt32 = 5_000_000
+
+private func takeKeyLogLine(_ ssl: OpaquePointer?, _ line: UnsafePointer<CChar>?) {
+  guard let line = unsafe line else { return }
+  unsafe pipe(of: ssl)?.pointee.appendKeyLogLine(String(cString: line))
+}
+
+private func pipe(of ssl: OpaquePointer?) -> UnsafeMutablePointer<DatagramPipe>? {
+  unsafe SSL_get_ex_data(ssl, SharedContext.pipeIndex)?.assumingMemoryBound(to: DatagramPipe.self)
+}
+
+private func pipe(behind bio: OpaquePointer?) -> UnsafeMutablePointer<DatagramPipe>? {
   unsafe BIO_get_data(bio)?.assumingMemoryBound(to: DatagramPipe.self)
 }
 
@@ -105,7 +116,7 @@ private func readDatagram(
 ) -> CInt {
   unsafe BIO_clear_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_WRITE | BIO_FLAGS_IO_SPECIAL | BIO_FLAGS_SHOULD_RETRY)
   let target = unsafe UnsafeMutableRawBufferPointer(start: buffer, count: capacity)
-  guard let read = unsafe pipe(of: bio)?.pointee.read(into: target) else {
+  guard let read = unsafe pipe(behind: bio)?.pointee.read(into: target) else {
     unsafe BIO_set_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_SHOULD_RETRY)
     return 0
   }
@@ -118,7 +129,7 @@ private func writeDatagram(
 ) -> CInt {
   unsafe BIO_clear_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_WRITE | BIO_FLAGS_IO_SPECIAL | BIO_FLAGS_SHOULD_RETRY)
   let datagram = unsafe UnsafeRawBufferPointer(start: bytes, count: byteCount)
-  guard unsafe pipe(of: bio)?.pointee.write(datagram) == true else { return 0 }
+  guard unsafe pipe(behind: bio)?.pointee.write(datagram) == true else { return 0 }
   unsafe count?.pointee = byteCount
   return 1
 }
@@ -135,16 +146,25 @@ private func controlDatagram(
 private func verifyCertificate(_ store: OpaquePointer?, _ unused: UnsafeMutableRawPointer?) -> CInt {
   guard
     let ssl = unsafe X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()),
-    let pipe = unsafe SSL_get_ex_data(OpaquePointer(ssl), SharedContext.pipeIndex)?
-      .assumingMemoryBound(to: DatagramPipe.self)
+    let pipe = unsafe pipe(of: OpaquePointer(ssl))
   else { return 0 }
-  if let certificate = unsafe X509_STORE_CTX_get0_cert(store),
-    unsafe Fingerprint.matches(certificate, announced: pipe.pointee.remoteFingerprints)
+  let certificate = unsafe X509_STORE_CTX_get0_cert(store)
+  if let verdict = unsafe certificate.map({ unsafe flaw(in: $0, announced: pipe.pointee.remoteFingerprints) })
+    ?? .fingerprintMismatch
   {
-    unsafe X509_STORE_CTX_set_error(store, X509_V_OK)
-    return 1
+    unsafe pipe.pointee.verdict = verdict
+    unsafe X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_REJECTED)
+    return 0
   }
-  unsafe pipe.pointee.peerCertificateMismatched = true
-  unsafe X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_REJECTED)
-  return 0
+  unsafe X509_STORE_CTX_set_error(store, X509_V_OK)
+  return 1
+}
+
+private func flaw(in certificate: OpaquePointer, announced: [Fingerprint]) -> DTLSError? {
+  guard unsafe Fingerprint.matches(certificate, announced: announced) else { return .fingerprintMismatch }
+  // RSA with 2,048 bits has 112, P-256 and Ed25519 have 128.
+  guard let key = unsafe X509_get0_pubkey(certificate), unsafe EVP_PKEY_get_security_bits(key) >= 112 else {
+    return .weakKey
+  }
+  return nil
 }

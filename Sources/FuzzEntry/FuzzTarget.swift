@@ -5,11 +5,15 @@
 public enum FuzzTarget: String, CaseIterable, Sendable {
   case stun
   case turn
+  case rtp
+  case rtcp
+  case media
   case sctpPacket = "sctp-packet"
   case dcep
   case sdp
   case candidate
   case mdns
+  case srtp
   case signaling
   case associations
 
@@ -17,11 +21,15 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     switch self {
     case .stun: fuzzSTUN(input)
     case .turn: fuzzTURN(input)
+    case .rtp: fuzzRTP(input)
+    case .rtcp: fuzzRTCP(input)
+    case .media: fuzzMedia(input)
     case .sctpPacket: fuzzSCTPPacket(input)
     case .dcep: fuzzDCEP(input)
     case .sdp: fuzzSDP(input)
     case .candidate: fuzzCandidate(input)
     case .mdns: fuzzMDNS(input)
+    case .srtp: fuzzSRTP(input)
     case .signaling: fuzzSignaling(input)
     case .associations: fuzzAssociations(input)
     }

@@ -45,6 +45,8 @@ extension ICEAgent {
       checkList[index].roundTrip = roundTrip
       checkList[index].counters.totalRoundTrip = checkList[index].counters.totalRoundTrip + roundTrip
       checkList[index].counters.roundTripMeasurements += 1
+    } else {
+      checkList[index].roundTripBound = now - transaction.sentAt
     }
     if consent?.route == transaction.route { consent?.answered(now: now) }
     guard transaction.purpose != .consent || transaction.nominates, transaction.route != selected else { return }

@@ -165,6 +165,12 @@ package struct ICEAgent: ~Copyable {
 
   package var selectedPair: ICEPairSummary? { selected.flatMap { checkList.pair($0)?.summary } }
 
+  /// How long an answer over this route takes at most, as far as checks have shown: what was measured last, or, where each
+  /// answer came after a repeated request, the time since the first.
+  package func roundTripBound(of route: Route) -> Interval? {
+    checkList.index(of: route).flatMap { checkList[$0].roundTrip ?? checkList[$0].roundTripBound }
+  }
+
   /// Whether a check on this route has succeeded, so that other protocols may be fed from it. Once a pair is selected, a
   /// check of the peer's is enough: it may send on any pair on which we answer until ours has come to work for it, too.
   package func isValidated(_ route: Route) -> Bool {

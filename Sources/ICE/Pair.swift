@@ -30,6 +30,8 @@ struct CandidatePair: Sendable {
   let canBeginChecks: Bool
   var counters = ICEPairCounters()
   var roundTrip: Interval?
+  /// Not shorter than the round trip: from the first request of a repeated one to the answer.
+  var roundTripBound: Interval?
   /// When the peer last answered on this route.
   var confirmedAt: Instant?
   /// Counts up with each pair made: the age of peer-reflexive pairs.

@@ -12,3 +12,8 @@ package enum MonotonicClock {
     return Instant(nanoseconds: Int64(time.tv_sec) &* 1_000_000_000 &+ Int64(time.tv_nsec))
   }
 }
+
+package enum WallClock {
+  /// For what is dated by the calendar, as certificates are; nothing that waits goes by it.
+  package static func secondsSince1970() -> Int64 { Int64(time(nil)) }
+}

@@ -117,7 +117,7 @@ extension Connection {
     let candidate: ICECandidate
     do { candidate = try ICECandidate(parsing: text) } catch { throw .invalidCandidate("\(error)") }
     let generation = candidate.usernameFragment ?? usernameFragment
-    handOver(candidate, generation: generation ?? remote.data.credentials.usernameFragment, now: now)
+    handOver(candidate, generation: generation ?? remote.transport.credentials.usernameFragment, now: now)
     advance(now: now)
   }
 
@@ -133,7 +133,7 @@ extension Connection {
 
   /// Whether the peer takes candidates one by one; nil before its description is set. Who does not wants a description
   /// with all of them (RFC 8838 §16, half trickle).
-  package var remoteSupportsTrickle: Bool? { negotiation.remote?.data.supportsTrickle }
+  package var remoteSupportsTrickle: Bool? { negotiation.remote?.transport.supportsTrickle }
 
   mutating func handOver(_ candidate: ICECandidate, generation: String, now: Instant) {
     var candidate = candidate

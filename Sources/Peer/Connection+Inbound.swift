@@ -1,9 +1,11 @@
-// Connection+Inbound.swift — a datagram's way up: first byte → ICE, or DTLS → SCTP → channels → event.
+// Connection+Inbound.swift — a datagram's way up: first byte → ICE, or DTLS → SCTP → channels → event, or
+// SRTP → RTP → event.
 
 import DTLS
 import DataChannel
 import DequeModule
 import ICE
+import Media
 import SCTP
 package import Wire
 
@@ -27,6 +29,7 @@ extension Connection {
       handleDTLS(datagram, now: now)
     case .dtls where early.count < Self.maximumEarlyDatagrams && !isSessionStarted:
       early.append(EarlyDatagram(route: route, bytes: datagram.copyBytes()))
+    case .rtp where hasMedia: handleMedia(datagram, route: route, now: now)
     case .dtls, .turnChannel, .rtp, .unknown:
       counters.datagramsDropped &+= 1
     }
@@ -46,6 +49,7 @@ extension Connection {
   static let maximumEarlyDatagrams = 4
 
   private mutating func handleDTLS(_ datagram: RawSpan, now: Instant) {
+    if !isSessionStarted { adoptRoundTrip() }  // a server starts with the first datagram
     dtls?.handle(datagram, now: now)
     // A handshake message changes the session's state; so does the alert that ends it.
     takeSessionEvents(now: now)
@@ -71,13 +75,15 @@ extension Connection {
     if let due = restartDeadline, due <= now { restarting?.handleTimeout(now: now) }
     if let due = sessionDeadline, due <= now { dtls?.handleTimeout(now: now) }
     if let due = associationDeadline, due <= now { association.handleTimeout(now: now) }
+    if let due = mediaDeadline, due <= now { media?.session.handleTimeout(now: now) }
     advance(now: now)
   }
 
   /// When to come back at the latest; nil when nothing is pending.
   package var deadline: Instant? {
     guard !hasEnded else { return nil }
-    let due = earliest(earliest(ice.deadline, restartDeadline), earliest(sessionDeadline, associationDeadline))
+    var due = earliest(earliest(ice.deadline, restartDeadline), earliest(sessionDeadline, associationDeadline))
+    if hasMedia { due = earliest(due, mediaDeadline) }
     return gathering.isInUse ? earliest(due, gathering.deadline) : due
   }
 
@@ -91,6 +97,7 @@ extension Connection {
     while true {
       if let event = events.popFirst() { return event }
       if takeChannelEvent() { continue }
+      if let event = media?.session.pollEvent() { return .media(event) }
       // Messages first: an incoming reset, or the end, comes after everything that was delivered before it.
       if let message = association.pollMessage() {
         let byteCount = message.payload.count

@@ -49,7 +49,11 @@ struct NegotiationState {
   /// An offer was answered: roles and certificates are settled, whether or not DTLS has begun.
   var hasAgreed = false
   /// The last description made by `createOffer` or `createAnswer`, which is the one that may be set.
-  var created: (kind: DescriptionKind, document: SDPDocument, text: String)?
+  var created: (kind: DescriptionKind, document: SDPDocument, text: String, media: [LocalMedia])?
+  /// What our offer, while it is not answered, says about audio and video.
+  var offeredMedia: [LocalMedia] = []
+  /// Names our DTLS association (RFC 8842 §4), of which there is one.
+  let tlsID: String
   var local: (kind: DescriptionKind, document: SDPDocument)?
   var remote: RemoteDescription?
   /// What is announced with the credentials of the local description, and with those of one that is being made.
@@ -58,8 +62,9 @@ struct NegotiationState {
   /// Our INIT chunk, once a description has carried it: always the same.
   var ownInitiation: [UInt8]?
 
-  init(sessionID: UInt64, generation: LocalGeneration) {
+  init(sessionID: UInt64, tlsID: String, generation: LocalGeneration) {
     self.sessionID = sessionID
+    self.tlsID = tlsID
     self.generation = generation
   }
 
@@ -80,8 +85,16 @@ extension Connection {
     }
     if isRestartWanted, !isRestarting || isRestartChecking { beginRestart() }
     do {
-      let parts = try localParts(withInitiation: configuration.offersInitiation)
-      return try remember(.offer, try Negotiation.offer(parts, following: negotiation.local?.document))
+      var parts = try localParts(
+        hasData: wantsData || !transceivers.hasLiving || negotiation.remote?.data != nil,
+        withInitiation: configuration.offersInitiation)
+      if !transceivers.all.isEmpty {
+        parts.media = transceivers.described(nameMedia())
+        Negotiation.assignMids(&parts.media, following: negotiation.local?.document)
+      }
+      let offer = try Negotiation.offer(
+        parts, following: negotiation.local?.document, isAgreed: negotiation.signaling == .stable)
+      return try remember(.offer, offer, media: parts.media)
     } catch {
       throw .invalidDescription(error)
     }
@@ -93,10 +106,12 @@ extension Connection {
       throw .invalidState("there is no offer to answer")
     }
     do {
-      let parts = try localParts(withInitiation: peerInitiation != nil)
+      var parts = try localParts(
+        hasData: negotiation.remote?.data != nil, withInitiation: peerInitiation != nil)
+      if !transceivers.all.isEmpty { parts.media = transceivers.described(nameMedia()) }
       let answer = try Negotiation.answer(
         to: offer, parts, keeping: answeringRole, following: negotiation.local?.document)
-      return try remember(.answer, answer)
+      return try remember(.answer, answer, media: parts.media)
     } catch {
       throw .invalidDescription(error)
     }
@@ -117,12 +132,20 @@ extension Connection {
     }
     negotiation.local = (kind, created.document)
     announceRestart()
-    if kind == .answer { startTransports(now: now) }
+    switch kind {
+    case .offer:
+      negotiation.offeredMedia = created.media
+      transceivers.setOffer(created.media)
+      configureMedia(expecting: created.document, now: now)
+    case .answer:
+      settleMedia(created.document, ours: created.media, now: now)
+      startTransports(now: now)
+    }
   }
 
   /// The local description with the candidates known by now; nil before one is set.
   package var localDescription: (kind: DescriptionKind, text: String)? {
-    guard let (kind, document) = negotiation.local, let index = document.dataSectionIndex else { return nil }
+    guard let (kind, document) = negotiation.local, let index = document.transportSectionIndex else { return nil }
     var complete = document
     let written = Set(document.sections[index].attributes.values("candidate"))
     for candidate in negotiation.generation.candidates.map({ String($0.dropFirst("candidate:".count)) })
@@ -137,24 +160,28 @@ extension Connection {
     return (kind, text)
   }
 
-  /// The name of the data section, for candidates.
+  /// The name of the section that carries the transport, for candidates.
   package var mid: String? {
-    guard let document = negotiation.local?.document, let index = document.dataSectionIndex else { return nil }
-    return document.sections[index].attributes.values("mid").first
+    guard let document = negotiation.local?.document, let index = document.transportSectionIndex else { return nil }
+    return document.sections[index].mid
   }
 
-  /// The index of the data section, for candidates.
-  package var mediaIndex: Int? { negotiation.local?.document.dataSectionIndex }
+  /// The index of the section that carries the transport, for candidates.
+  package var mediaIndex: Int? { negotiation.local?.document.transportSectionIndex }
 
-  private mutating func remember(_ kind: DescriptionKind, _ document: SDPDocument) throws(SDPError) -> String {
+  private mutating func remember(
+    _ kind: DescriptionKind, _ document: SDPDocument, media: [LocalMedia]
+  ) throws(SDPError) -> String {
     let text = try document.text()
-    negotiation.created = (kind, document, text)
+    negotiation.created = (kind, document, text, media)
     return text
   }
 
   /// What the peer's description offers to begin with, if anything can begin with it.
   private var peerInitiation: [UInt8]? {
-    guard let bytes = negotiation.remote?.data.sctpInit, SCTPAssociation.isUsable(initiation: bytes) else { return nil }
+    guard let bytes = negotiation.remote?.data?.sctpInit, SCTPAssociation.isUsable(initiation: bytes) else {
+      return nil
+    }
     return bytes
   }
 
@@ -166,7 +193,10 @@ extension Connection {
     return (own, peer)
   }
 
-  private mutating func localParts(withInitiation: Bool) throws(SDPError) -> LocalDescription {
+  private mutating func localParts(
+    hasData: Bool, withInitiation: Bool
+  ) throws(SDPError) -> LocalDescription {
+    let withInitiation = withInitiation && hasData
     if withInitiation, negotiation.ownInitiation == nil {
       negotiation.ownInitiation = SCTPAssociation.makeInitiation(sctpConfiguration, random: &random)
     }
@@ -174,15 +204,15 @@ extension Connection {
       sessionID: negotiation.sessionID,
       credentials: try SDPCredentials(
         usernameFragment: localCredentials.usernameFragment, password: localCredentials.password),
-      fingerprints: [
-        try SDPFingerprint(
-          algorithm: identity.fingerprint.algorithm.rawValue, bytes: identity.fingerprint.bytes)
-      ],
+      fingerprints: try localFingerprints,
+      tlsID: negotiation.tlsID,
       iceOptions: configuration.ice.renomination ? ["ice2", "trickle", "renomination"] : ["ice2", "trickle"],
       isLite: configuration.ice.isLite, candidates: negotiation.newestGeneration.candidates,
       hasAllCandidates: negotiation.newestGeneration.isComplete,
-      sctpPort: configuration.sctp.sourcePort, maximumMessageSize: configuration.sctp.maximumIncomingMessageSize,
-      sctpInit: withInitiation ? negotiation.ownInitiation : nil)
+      data: hasData
+        ? LocalData(
+          sctpPort: configuration.sctp.sourcePort, maximumMessageSize: configuration.sctp.maximumIncomingMessageSize,
+          sctpInit: withInitiation ? negotiation.ownInitiation : nil) : nil)
   }
 
   // MARK: The other side
@@ -197,10 +227,18 @@ extension Connection {
     case (.offer, .stable), (.offer, .haveRemoteOffer), (.offer, .haveLocalOffer):
       // An offer that meets ours takes its place: the implicit rollback of RFC 9429 §4.1.8.2.
       let remote: RemoteDescription
-      do { remote = try Negotiation.read(offer: document, keeping: answeringRole) } catch {
+      var associated = transceivers
+      associated.beginOffer()
+      let codecs = configuration.acceptsMedia || transceivers.wasUsed ? configuration.codecs : [:]
+      do {
+        remote = try Negotiation.read(offer: document, keeping: answeringRole) { section in
+          associated.take(section, newCodecs: codecs, random: &random)
+        }
+      } catch {
         throw .invalidDescription(error)
       }
       try apply(remote, isOffer: true, now: now)
+      transceivers = associated
       negotiation.signaling = .haveRemoteOffer(document)
     case (.answer, .haveLocalOffer(let offer)):
       let remote: RemoteDescription
@@ -209,6 +247,7 @@ extension Connection {
       }
       try apply(remote, isOffer: false, now: now)
       negotiation.signaling = .stable
+      settleMedia(offer, ours: negotiation.offeredMedia, now: now)
       startTransports(now: now)
     case (.answer, _): throw .invalidState("there is no offer of ours to answer")
     }
@@ -216,7 +255,7 @@ extension Connection {
 
   /// The largest message that the peer accepts, in bytes.
   package var maximumOutgoingMessageSize: Int {
-    negotiation.remote?.data.maximumMessageSize ?? configuration.sctp.maximumOutgoingMessageSize
+    negotiation.remote?.data?.maximumMessageSize ?? configuration.sctp.maximumOutgoingMessageSize
   }
 
   private mutating func apply(
@@ -224,26 +263,31 @@ extension Connection {
   ) throws(NegotiationError) {
     if let current = negotiation.remote, negotiation.hasAgreed {
       guard current.localRole == remote.localRole else { throw .unsupported("another DTLS association") }
-      guard Set(current.data.fingerprints) == Set(remote.data.fingerprints) else {
+      guard Set(current.transport.fingerprints) == Set(remote.transport.fingerprints) else {
         throw .unsupported("another certificate for a connection that exists")
       }
-      let isRestart = current.data.credentials != remote.data.credentials
+      if let known = current.transport.tlsID, let named = remote.transport.tlsID, known != named {
+        throw .unsupported("another DTLS association")  // RFC 8842 §4
+      }
+      guard current.data == nil || remote.data != nil else { throw .unsupported("an end to data channels") }
+      if let data = remote.data, current.data == nil { makeAssociation(data) }
+      let isRestart = current.transport.credentials != remote.transport.credentials
       try applyRestart(remote, isRestart: isRestart, isOffer: isOffer)
     } else {
       try prepareTransports(remote, isOffer: isOffer)
     }
     negotiation.remote = remote
-    for line in remote.data.candidates {
+    for line in remote.transport.candidates {
       // A candidate of a kind that we cannot read is one that we cannot use: the others still serve.
       guard
         case .success(let candidate) = Result(catching: { () throws(ICECandidateError) in
           try ICECandidate(parsing: line)
         })
       else { continue }
-      handOver(candidate, generation: remote.data.credentials.usernameFragment, now: now)
+      handOver(candidate, generation: remote.transport.credentials.usernameFragment, now: now)
     }
     // Who does not trickle has said all.
-    if remote.data.hasAllCandidates || !remote.data.supportsTrickle { endOfRemoteCandidates(now: now) }
+    if remote.transport.hasAllCandidates || !remote.transport.supportsTrickle { endOfRemoteCandidates(now: now) }
   }
 
   /// New credentials are a restart; who offers one wants new ones in return, and who does not gets none (RFC 8839 §4.4).
@@ -265,13 +309,13 @@ extension Connection {
     guard isRestart else { return }
     isRestartWanted = false
     restarting?.setRemoteCredentials(
-      remote.iceCredentials, isLite: remote.data.isLite,
-      supportsRenomination: remote.data.iceOptions.contains("renomination"))
+      remote.iceCredentials, isLite: remote.transport.isLite,
+      supportsRenomination: remote.transport.iceOptions.contains("renomination"))
   }
 
   /// Makes the layers that need to know the peer's half.
   private mutating func prepareTransports(_ remote: RemoteDescription, isOffer: Bool) throws(NegotiationError) {
-    let fingerprints = remote.data.fingerprints.compactMap { fingerprint in
+    let fingerprints = remote.transport.fingerprints.compactMap { fingerprint in
       FingerprintAlgorithm(rawValue: fingerprint.algorithm).flatMap {
         Fingerprint(algorithm: $0, bytes: fingerprint.bytes)
       }
@@ -281,25 +325,43 @@ extension Connection {
       dtls = try DTLSSession(
         identity: identity, role: remote.localRole == .active ? .client : .server, remoteFingerprints: fingerprints,
         maximumDatagramSize: configuration.maximumDatagramSize,
-        maximumRecordSize: configuration.maximumProbedDatagramSize)
+        maximumRecordSize: configuration.maximumProbedDatagramSize, logsKeys: configuration.logsKeys)
     } catch {
       throw .dtls(error)
     }
     // The offerer controls, unless the other side only answers checks (RFC 8445 §6.1.1).
-    ice.setRole(isOffer && !remote.data.isLite ? .controlled : .controlling)
+    ice.setRole(isOffer && !remote.transport.isLite ? .controlled : .controlling)
     ice.setRemoteCredentials(
-      remote.iceCredentials, isLite: remote.data.isLite,
-      supportsRenomination: remote.data.iceOptions.contains("renomination"))
+      remote.iceCredentials, isLite: remote.transport.isLite,
+      supportsRenomination: remote.transport.iceOptions.contains("renomination"))
+    if let data = remote.data { makeAssociation(data) }
+  }
+
+  private mutating func makeAssociation(_ data: DataDescription) {
+    guard !isAssociationStarted else { return }
     var sctp = sctpConfiguration
-    sctp.destinationPort = remote.data.sctpPort
-    sctp.maximumOutgoingMessageSize = remote.data.maximumMessageSize
+    sctp.destinationPort = data.sctpPort
+    sctp.maximumOutgoingMessageSize = data.maximumMessageSize
     association = SCTPAssociation(configuration: sctp, random: random.split())
+  }
+
+  /// Both descriptions of audio and video are there.
+  private mutating func settleMedia(_ local: SDPDocument, ours: [LocalMedia], now: Instant) {
+    guard !transceivers.all.isEmpty, let remote = negotiation.remote else { return }
+    var agreed: [AgreedMedia] = []
+    do { agreed = try Negotiation.agreed(local: local, remote: remote) } catch {
+      // We have written it ourselves, and it was read when it was made.
+      mediaFails("\(error)")
+    }
+    for stopped in transceivers.settle(agreed, ours: ours) { media?.forget(stopped) }
+    configureMedia(now: now)
   }
 
   private mutating func startTransports(now: Instant) {
     negotiation.hasAgreed = true
     ice.start(now: now)
     if isRestartChecking { restarting?.start(now: now) }
+    if isSessionConnected { connectAssociation(now: now) }
     advance(now: now)
   }
 
@@ -316,6 +378,6 @@ extension Connection {
 
 extension RemoteDescription {
   fileprivate var iceCredentials: ICECredentials {
-    ICECredentials(usernameFragment: data.credentials.usernameFragment, password: data.credentials.password)
+    ICECredentials(usernameFragment: transport.credentials.usernameFragment, password: transport.credentials.password)
   }
 }

@@ -1,8 +1,10 @@
-// Connection+Outbound.swift — a message's way down: channel → SCTP → DTLS → batch; and the layers' own packets.
+// Connection+Outbound.swift — a message's way down: channel → SCTP → DTLS → batch; and the layers' own packets,
+// those of media among them.
 
 import DTLS
 package import DataChannel
 import ICE
+import Media
 package import SCTP
 package import Wire
 
@@ -17,7 +19,8 @@ extension Connection {
 
   /// Opens a channel; it may carry messages once `.channelOpened` came.
   package mutating func openChannel(_ parameters: ChannelParameters, now: Instant) throws(ChannelError) -> ChannelID {
-    try channels.open(parameters)
+    wantsData = true
+    return try channels.open(parameters)
   }
 
   /// Queues a message for sending. When it does not fit, nothing of it is taken.
@@ -46,6 +49,7 @@ extension Connection {
   package mutating func close(now: Instant) {
     guard state != .closed else { return }
     association.abort(reason: "", now: now)
+    media?.session.close(now: now)
     isClosing = true
     end(as: .closed)
   }
@@ -68,7 +72,7 @@ extension Connection {
     return true
   }
 
-  /// Servers and ICE first, then DTLS's own messages, then SCTP; last words come last. A peer that has not seen the end of
+  /// Servers and ICE first, then DTLS's own messages, then media, which waits worst, then SCTP; last words come last. A peer that has not seen the end of
   /// the handshake cannot read what comes after it, and some drop it.
   private mutating func transmitOne(into batch: inout TransmitBatch, maximum: Int, now: Instant) -> Bool {
     if gathering.isInUse {
@@ -98,6 +102,12 @@ extension Connection {
     }
     if hasOwnMessage { return true }
     guard isSessionConnected else { return false }
+    if hasMedia {
+      let hasMediaPacket = Self.append(to: route, by: relay, into: &batch, maximum: maximum, now: now) { out in
+        media!.pollTransmit(through: &plaintext, into: &out, now: now)
+      }
+      if hasMediaPacket { return true }
+    }
     let hasPacket = Self.append(to: route, by: relay, into: &batch, maximum: maximum, now: now) { out in
       Self.sealNext(of: &association, through: &plaintext, with: &dtls, into: &out, now: now)
     }

@@ -3,7 +3,7 @@
 // In: datagrams, time, the application's calls. Out: `pollEvent` for the application, `pollTransmit` for the network,
 // and a deadline. A datagram's way up is in Connection+Inbound.swift, a message's way down in Connection+Outbound.swift,
 // the exchange of descriptions in Connection+Negotiation.swift, candidates in Connection+Candidates.swift, the change
-// from one ICE agent to the next in Connection+Restart.swift.
+// from one ICE agent to the next in Connection+Restart.swift, audio and video in Connection+Media.swift.
 //
 // The owner calls, after whatever it put in: `pollEvent` until nil, then `pollTransmit`. Because it does so once per
 // batch of datagrams, one SACK answers the batch.
@@ -12,8 +12,10 @@ package import DTLS
 package import DataChannel
 import DequeModule
 package import ICE
+package import Media
+package import RTP
 package import SCTP
-import SDP
+package import SDP
 package import Wire
 
 package struct Connection: ~Copyable {
@@ -28,6 +30,13 @@ package struct Connection: ~Copyable {
     package var offersInitiation = false
     /// Relayed candidates do not tell the peer how the relay sees us.
     package var hidesMappedAddresses = false
+    /// Audio and video that a peer offers are taken, though the application has added no transceiver. Otherwise their
+    /// sections are refused, and packets that nobody reads cost nothing.
+    package var acceptsMedia = false
+    /// What a transceiver can that a peer's offer brings about.
+    package var codecs: [MediaKind: [SDPCodec]] = [:]
+    /// The time of day in reports about media.
+    package var wallClock = WallClock()
     package var ice = ICEConfiguration()
     /// ICE notices first when nobody is there any more: consent ends after 30 s. SCTP, which counts two errors each three
     /// seconds then, must not give up before, or a restart would find nothing to go on with.
@@ -37,6 +46,10 @@ package struct Connection: ~Copyable {
       return sctp
     }()
     package var channels = ChannelLimits()
+    /// The hash functions by which our descriptions announce the certificate.
+    package var fingerprintAlgorithms: [FingerprintAlgorithm] = [.sha256]
+    /// The secrets of the DTLS session come out of `pollKeyLog`.
+    package var logsKeys = false
     package init() {}
   }
 
@@ -63,6 +76,9 @@ package struct Connection: ~Copyable {
     case channelClosed(ChannelID)
     case channelFailed(ChannelID, ChannelFailure)
     case message(ChannelID, isText: Bool, payload: [UInt8])
+    case media(MediaEvent)
+    /// Media was agreed on, and cannot be protected; for people.
+    case mediaFailed(String)
   }
 
   /// Datagrams and bytes seen on the sockets, and what was thrown away.
@@ -106,6 +122,13 @@ package struct Connection: ~Copyable {
   var dtls: DTLSSession?
   package internal(set) var association: SCTPAssociation
   package internal(set) var channels: ChannelTable
+  /// The application has opened a channel, so that our offers have a section for data.
+  var wantsData = false
+  var transceivers = TransceiverTable()
+  /// Exists once a section of audio or video was agreed on, or offered.
+  var media: MediaTransport?
+  var mediaNames: MediaNames?
+  var hasMediaFailed = false
   package internal(set) var counters = Counters()
   package internal(set) var state = State.new
   /// Nothing will happen any more. `failed` alone is not the end: when no route works, an ICE restart may find one.
@@ -116,6 +139,7 @@ package struct Connection: ~Copyable {
   var random: RandomSource
   var plaintext = ScratchBuffer()
   var isSessionStarted = false
+  var isAssociationStarted = false
   var isChannelTableOpen = false
   /// DTLS that came before its route was validated; at most `maximumEarlyDatagrams`.
   var early: [EarlyDatagram] = []
@@ -140,7 +164,7 @@ package struct Connection: ~Copyable {
       maximumDatagramSize: max(configuration.maximumDatagramSize, configuration.maximumProbedDatagramSize),
       random: random.split())
     negotiation = NegotiationState(
-      sessionID: random.next() >> 2,
+      sessionID: random.next() >> 2, tlsID: TransceiverTable.name(&random),
       generation: LocalGeneration(usernameFragment: ice.localCredentials.usernameFragment))
     self.random = random
   }
@@ -175,8 +199,7 @@ package struct Connection: ~Copyable {
     if gathering.isInUse || areServersComplete { takeGathered(now: now) }
     takeAgentEvents(now: now)
     if !isSessionStarted, hasSession, activeRoute != nil {
-      isSessionStarted = true
-      dtls!.start(now: now)
+      startSession(now: now)
     }
     if !early.isEmpty { replayEarly(now: now) }
     takeSessionEvents(now: now)
@@ -187,16 +210,24 @@ package struct Connection: ~Copyable {
     while let event = dtls?.pollEvent() {
       switch event {
       case .connected:
-        limitProbes()
-        if let initiations = agreedInitiations {
-          association.connect(own: initiations.own, peer: initiations.peer, now: now)
-        } else {
-          association.connect(now: now)
-        }
+        connectAssociation(now: now)
+        startMedia(now: now)
         updateState()
       case .failed(let error): fail("DTLS: \(error)")
       case .closed: end(as: .closed)
       }
+    }
+  }
+
+  /// Once there is a session, and both sides have described data.
+  mutating func connectAssociation(now: Instant) {
+    guard isSessionConnected, negotiation.remote?.data != nil, !isAssociationStarted else { return }
+    isAssociationStarted = true
+    limitProbes()
+    if let initiations = agreedInitiations {
+      association.connect(own: initiations.own, peer: initiations.peer, now: now)
+    } else {
+      association.connect(now: now)
     }
   }
 

@@ -1,42 +1,21 @@
-// DataDescription.swift — what a description says about the data-channel association (RFC 8841, 8839, 8842, 8843).
+// DataDescription.swift — what a description says about the data-channel association (RFC 8841).
 
 /// The peer's side of a data-channel association, from its offer or answer.
 package struct DataDescription: Hashable, Sendable {
-  /// Which `m=` section it is, from 0: candidates name it by this or by `mid`.
+  /// Which `m=` section it is, from 0.
   package var sectionIndex: Int
   package var mid: String?
-  package var credentials: SDPCredentials
-  /// The peer's certificate must match one of them; there is at least one.
-  package var fingerprints: [SDPFingerprint]
-  package var setup: SDPSetup
   package var sctpPort: UInt16
   /// The largest message the peer takes, in bytes; `.max` when it takes any.
   package var maximumMessageSize: Int
   /// `a=sctp-init` (draft-hancke-tsvwg-snap): the INIT chunk with which the peer would begin; nil also when it is not to
   /// be read, because the handshake does without.
   package var sctpInit: [UInt8]?
-  /// As they stand, each beginning `candidate:`.
-  package var candidates: [String]
-  /// `a=end-of-candidates`: no more will follow.
-  package var hasAllCandidates: Bool
-  package var iceOptions: [String]
-  /// The peer runs ICE lite, so that we control (RFC 8445 §6.1.1).
-  package var isLite: Bool
-
-  package var supportsTrickle: Bool { iceOptions.contains("trickle") }
-
-  /// Whether a candidate sent with these belongs here: the mid decides, the index when there is none (RFC 9429 §4.1.19).
-  package func isNamed(mid: String?, sectionIndex: Int?) -> Bool {
-    if let mid { return mid == self.mid }
-    return sectionIndex == self.sectionIndex
-  }
 
   /// What RFC 8841 §6.1 lets us assume when the attribute is absent.
   package static let defaultMaximumMessageSize = 65_536
   /// Browsers take a description without `a=sctp-port` to mean this.
   package static let defaultSCTPPort: UInt16 = 5000
-  /// A certificate may be named under several hashes, and several certificates may be named; not hundreds.
-  private static let maximumFingerprints = 16
 }
 
 extension DataDescription {
@@ -48,39 +27,6 @@ extension DataDescription {
     (sctpPort, maximumMessageSize) = try Self.association(of: section)
     let initiations = section.attributes.values("sctp-init")
     sctpInit = initiations.count == 1 ? Base64.decode(initiations[0]) : nil
-
-    // A section that is bundled with an earlier one may leave the transport to that one (RFC 8843 §7.1.3).
-    var transport = section.attributes
-    if !transport.contains(name: "ice-ufrag"), let mid, let group = document.bundle(containing: mid),
-      let leader = document.sections.first(where: { $0.attributes.values("mid").first == group.first })
-    {
-      transport = leader.attributes
-    }
-    let session = document.attributes
-
-    guard let fragment = try transport.single("ice-ufrag", orFrom: session),
-      let password = try transport.single("ice-pwd", orFrom: session)
-    else { throw .missingCredentials }
-    credentials = try SDPCredentials(usernameFragment: fragment, password: password)
-
-    let named = transport.contains(name: "fingerprint") ? transport : session
-    fingerprints = []
-    for text in named.values("fingerprint") {
-      guard fingerprints.count < Self.maximumFingerprints else { throw .malformedAttribute(name: "fingerprint") }
-      fingerprints.append(try SDPFingerprint(parsing: text))
-    }
-    guard !fingerprints.isEmpty else { throw .missingFingerprint }
-
-    guard let setupText = try transport.single("setup", orFrom: session) else { throw .missingSetup }
-    guard let setup = SDPSetup(rawValue: setupText) else { throw .malformedAttribute(name: "setup") }
-    self.setup = setup
-
-    candidates = transport.values("candidate").map { "candidate:" + $0 }
-    hasAllCandidates = transport.contains(name: "end-of-candidates") || session.contains(name: "end-of-candidates")
-    let options = transport.contains(name: "ice-options") ? transport : session
-    // Spaces separate options (RFC 8839 §5.6); libdatachannel writes commas.
-    iceOptions = options.values("ice-options").flatMap { words($0.replacing(",", with: " ")) }
-    isLite = session.contains(name: "ice-lite")
   }
 
   /// The SCTP port and the largest message.
@@ -112,9 +58,6 @@ extension SDPSection {
     }
   }
 
-  /// Refused or removed: port 0, unless that says that the section is only to be had within its bundle (RFC 8843 §6).
-  var isRejected: Bool { port == 0 && !attributes.contains(name: "bundle-only") }
-
   /// The port of `m=application … DTLS/SCTP 5000` with `a=sctpmap:5000 webrtc-datachannel 1024`; nil otherwise.
   var oldSCTPPort: UInt16? {
     guard media == "application", transport == "DTLS/SCTP", let format = formats.first else { return nil }
@@ -124,28 +67,4 @@ extension SDPSection {
   }
 
   static let dataFormat = "webrtc-datachannel"
-}
-
-extension SDPDocument {
-  /// The mids of each `a=group:BUNDLE` (RFC 8843 §5).
-  var bundles: [[String]] {
-    attributes.values("group").map { words($0) }.filter { $0.first == "BUNDLE" }.map { Array($0.dropFirst()) }
-  }
-
-  func bundle(containing mid: String) -> [String]? { bundles.first { $0.contains(mid) } }
-
-  /// The section that carries data channels: the first that is not rejected.
-  package var dataSectionIndex: Int? { sections.firstIndex { $0.isData && !$0.isRejected } }
-
-  /// Every section has a mid of its own, or none.
-  func checkMids() throws(SDPError) {
-    var seen: Set<String> = []
-    for section in sections {
-      guard let mid = try section.attributes.single("mid") else { continue }
-      guard !mid.isEmpty, words(mid).count == 1, !mid.utf8.contains(UInt8(ascii: " ")) else {
-        throw .malformedAttribute(name: "mid")
-      }
-      guard seen.insert(mid).inserted else { throw .duplicateMid(mid) }
-    }
-  }
 }

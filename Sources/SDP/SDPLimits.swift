@@ -9,5 +9,16 @@ package struct SDPLimits: Hashable, Sendable {
   package var maximumSections = 256
   /// In one section. More addresses than this are not gathered, and each costs connectivity checks.
   package var maximumCandidates = 256
+  /// In one media section: as many as there are payload types.
+  package var maximumCodecs = 128
+  /// Of one codec. Browsers write six.
+  package var maximumFeedback = 32
+  /// In one media section. Browsers write about a dozen.
+  package var maximumExtensions = 64
+  /// In one media section, and in one group of them. Simulcast with retransmission has six.
+  package var maximumSSRCs = 64
+  package var maximumRids = 32
+  /// Streams that one track belongs to.
+  package var maximumStreams = 32
   package init() {}
 }

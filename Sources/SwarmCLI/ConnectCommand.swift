@@ -22,6 +22,9 @@ struct ConnectCommand: AsyncParsableCommand {
       change.
       After {"sendBytes":n} comes {"event":"sent","bytes":n,"sha256":…}. With --digest, binary messages are not printed:
       {"event":"progress","bytes":n} comes now and then, and {"event":"digest","bytes":n,"sha256":…} at a text message.
+        With --media: {"event":"track","mid":…,"kind":"audio"|"video","codec":…} for each section that the peer sends on, and after \
+      {"stats":true}, and at the end of the input, {"event":"media","mid":…,"kind":…,"received":n,"lost":n,"sent":n, \
+      "retransmitted":n,"nacks":n,"keyframeRequests":n} for each section.
       """)
 
   @Flag(help: "Make the offer.") var offer = false
@@ -36,12 +39,24 @@ struct ConnectCommand: AsyncParsableCommand {
   @Flag(
     help: "Begin SCTP in the offer (a=sctp-init); a peer's offer of that is taken up in any case.")
   var sctpInit = false
+  @Option(
+    help: ArgumentHelp(
+      "What is done with audio and video: each packet is sent back, written to a file, or read from one (rtpdump).",
+      valueName: "echo|record=FILE|play=FILE"))
+  var media: MediaMode?
+  @Option(help: ArgumentHelp("Which sections --media offers; used with --offer.", valueName: "audio,video"))
+  var mediaKinds = MediaKinds([.audio, .video])
+  @Flag(help: "Offer no data channel; used with --offer and --media.") var noChannel = false
   @Flag(help: "Count and hash binary messages instead of printing them; text ends the sum.") var digest = false
   @OptionGroup(title: "The way to the peer") var ice: ICEOptions
+  @OptionGroup(title: "Certificate and secrets") var security: SecurityOptions
 
   func validate() throws {
     guard offer != answer else { throw ValidationError("give either --offer or --answer") }
     guard offer || !sctpInit else { throw ValidationError("--sctp-init is for the side that offers") }
+    guard !noChannel || (offer && media != nil) else {
+      throw ValidationError("--no-channel is for the side that offers, with --media")
+    }
     guard maxRetransmits == nil || maxPacketLifeTime == nil else {
       throw ValidationError("--max-retransmits and --max-packet-life-time exclude each other")
     }
@@ -51,12 +66,16 @@ struct ConnectCommand: AsyncParsableCommand {
     var configuration = PeerConnectionConfiguration()
     configuration.loopback = .included
     configuration.offersSCTPInitiation = sctpInit
+    configuration.acceptsMedia = media != nil
     ice.apply(to: &configuration)
+    try security.apply(to: &configuration)
     let connection = try PeerConnection(configuration: configuration)
-    let session = ConnectSession(connection: connection, echo: echo, digest: digest)
+    let media = try self.media.map { try ConnectMedia(connection: connection, mode: $0) }
+    let session = ConnectSession(connection: connection, media: media, echo: echo, digest: digest)
+    if offer { try await media?.addTransceivers(mediaKinds.kinds) }
     let channel = DataChannelConfiguration(
       isOrdered: !unordered, maxRetransmits: maxRetransmits, maxPacketLifeTime: maxPacketLifeTime)
-    try await session.run(offering: offer ? label : nil, channel)
+    try await session.run(isOffering: offer, label: noChannel ? nil : label, channel)
   }
 }
 
@@ -84,23 +103,28 @@ struct ConnectLine: Codable {
   var `protocol`: String?
   var milliseconds: Int?
   var restart: Bool?
+  var stats: Bool?
 }
 
 private struct ConnectSession {
   let connection: PeerConnection
+  let media: ConnectMedia?
   let echo: Bool
   let digest: Bool
   private let stopwatch = Stopwatch()
 
-  init(connection: PeerConnection, echo: Bool, digest: Bool) {
+  init(connection: PeerConnection, media: ConnectMedia?, echo: Bool, digest: Bool) {
     self.connection = connection
+    self.media = media
     self.echo = echo
     self.digest = digest
   }
 
-  func run(offering label: String?, _ configuration: DataChannelConfiguration) async throws {
-    if let label {
-      let channel = try await connection.createDataChannel(label, configuration)
+  /// - Parameter label: of the channel that the offering side opens; nil: none.
+  func run(isOffering: Bool, label: String?, _ configuration: DataChannelConfiguration) async throws {
+    if isOffering {
+      var channel: DataChannel?
+      if let label { channel = try await connection.createDataChannel(label, configuration) }
       let offer = try await connection.createOffer()
       try await connection.setLocalDescription(offer)
       JSONLines.write(ConnectLine(type: .offer, sdp: offer.sdp))
@@ -154,6 +178,12 @@ private struct ConnectSession {
         guard let channel else { return false }
         try await use(channel, current: current)
         return true
+      }
+      if let media {
+        group.addTask {
+          await media.serve()
+          return false
+        }
       }
       group.addTask {
         try await readInput(current: current, requestTransfer: requestTransfer)
@@ -242,6 +272,7 @@ private struct ConnectSession {
         JSONLines.write(ConnectLine(event: "error", reason: "\(error)"))
       }
     }
+    await media?.writeStatistics()
     // An open channel is flushed and closed first: whoever reads it then says that it is over.
     guard let channel = current.ifOpen else { return true }
     channel.close()
@@ -253,6 +284,7 @@ private struct ConnectSession {
     if let type = line.type, let sdp = line.sdp {
       try await connection.setRemoteDescription(SessionDescription(type: type, sdp: sdp))
       if type == .offer {
+        await media?.prepareAnswer()
         let answer = try await connection.createAnswer()
         // Setting it brings candidates, which must not be read before the answer that they belong to.
         JSONLines.write(ConnectLine(type: .answer, sdp: answer.sdp))
@@ -272,6 +304,8 @@ private struct ConnectSession {
         return false
       }
       try await current.waitForChannel().send([UInt8](data))
+    } else if line.stats == true {
+      await media?.writeStatistics()
     } else if line.restart == true {
       await connection.restartICE()
     } else if line.close == true {

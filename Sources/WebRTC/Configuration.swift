@@ -69,6 +69,10 @@ public struct PeerConnectionConfiguration: Sendable {
   public var hidesHostAddresses = false
   /// Whether the `.local` names behind which browsers hide their addresses are looked up on the local network.
   public var resolvesLocalNames = true
+  /// Whether audio and video that a peer offers are taken though no transceiver was added: each section then brings about
+  /// one that only receives, as in browsers. Otherwise such sections are refused, so that who wants nothing but data gets
+  /// nothing else. The first call of `addTransceiver` says yes for good.
+  public var acceptsMedia = false
   /// The largest message to accept, in bytes; told to the other side as `a=max-message-size` (RFC 8841 §6).
   public var maximumMessageSize = 262_144
   /// How many bytes `send` and `trySend` queue in one connection before the first waits and the second refuses.
@@ -87,6 +91,13 @@ public struct PeerConnectionConfiguration: Sendable {
   /// Whether our offers carry the first chunk of SCTP, `a=sctp-init` (draft-hancke-tsvwg-snap). With a peer that answers
   /// in kind a channel opens up to two round trips sooner; others ignore it. A peer's offer of it is taken up in any case.
   public var offersSCTPInitiation = false
+  /// By which the peer knows this side; nil makes a fresh one for each connection, which no two of them have in common.
+  public var certificate: Certificate?
+  /// The hash functions by which descriptions announce the certificate; SHA-256 is the one that every peer knows.
+  public var fingerprintFunctions: [Certificate.HashFunction] = [.sha256]
+  /// A file to which the secrets of each connection are appended in NSS's key log format, so that Wireshark can read what
+  /// it has captured, and so can everybody else who has both. For debugging only.
+  public var keyLogFile: String?
   public var logger = Logger(label: "webrtc")
 
   public init() {}

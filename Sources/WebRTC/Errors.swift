@@ -10,6 +10,8 @@ public enum PeerConnectionError: Error, Hashable, Sendable, CustomStringConverti
   case invalidDescription(String)
   /// A label, protocol or option is out of its range.
   case invalidParameter(String)
+  /// The certificate has expired (W3C `InvalidAccessError`).
+  case invalidAccess(String)
   /// The operating system refused a socket or a key; the text is its own.
   case system(String)
 
@@ -19,6 +21,7 @@ public enum PeerConnectionError: Error, Hashable, Sendable, CustomStringConverti
     case .invalidState(let why): "not possible in this state: \(why)"
     case .invalidDescription(let why): "invalid description: \(why)"
     case .invalidParameter(let why): "invalid parameter: \(why)"
+    case .invalidAccess(let why): "not usable: \(why)"
     case .system(let why): "the system refused: \(why)"
     }
   }

@@ -1,6 +1,6 @@
 // IdentityReserve.swift — the next connection's key and certificate, made ahead: OpenSSL takes most of a millisecond.
 //
-// Each identity still serves one connection only.
+// Each identity still serves one connection only. A configured certificate is another matter: it serves many.
 
 import DTLS
 import Synchronization
@@ -17,6 +17,15 @@ enum IdentityReserve {
     Task.detached(priority: .background) { refill() }
     if let taken { return taken }
     return try .generate()
+  }
+
+  /// The configured certificate, unless it has expired, or a fresh one.
+  static func take(_ configuration: PeerConnectionConfiguration) throws(PeerConnectionError) -> DTLSIdentity {
+    if let certificate = configuration.certificate {
+      guard !certificate.isExpired else { throw .invalidAccess("certificate: it has expired") }
+      return certificate.identity
+    }
+    do { return try take() } catch { throw .system("\(error)") }
   }
 
   private static func refill() {

@@ -36,6 +36,7 @@ extension PeerConnection {
     let registration = loop.register(self)
     self.registration = registration
     exchange.onWork { registration.touchFromAnyThread() }
+    outbox.onWork { registration.touchFromAnyThread() }
     do { _ = try registration.watchInterfaces() } catch {
       configuration.logger.info("changes of this machine's addresses go unnoticed: \(error)")
     }

@@ -41,7 +41,11 @@ extension PeerConnection: EventLoopParticipant {
 
   private func drainIsolated(into batch: inout TransmitBatch, now: Instant) -> Bool {
     takeExchange(now: now)
-    let hasMore = machine.pollTransmit(into: &batch, now: now)
+    if !transceivers.isEmpty { takeOutbox(now: now) }
+    let before = machine.counters.datagramsSent
+    var hasMore = machine.pollTransmit(into: &batch, now: now)
+    // Packets that the machine had no room for go with the next batch, as long as batches go.
+    if !packets.isEmpty, machine.counters.datagramsSent != before { hasMore = true }
     reportSent()
     takeEvents(now: now)
     return hasMore
@@ -89,6 +93,7 @@ extension PeerConnection: EventLoopParticipant {
   // MARK: Up
 
   func takeEvents(now: Instant) {
+    if let keyLog { takeKeyLog(keyLog) }
     while let event = machine.pollEvent(now: now) {
       switch event {
       case .message(let id, let isText, let payload):
@@ -111,11 +116,14 @@ extension PeerConnection: EventLoopParticipant {
       case .selectedPairChanged(let pair):
         configuration.logger.debug("selected pair: \(pair.local.address) to \(pair.remote.address)")
         pairContinuation.yield(SelectedCandidatePair(pair))
+        refreshTransceivers()
       case .gatheringRestarted: regather()
       case .localCandidate(let candidate): announce(candidate)
       case .localCandidatesEnded: announce("")
       case .serverFailed(let why): configuration.logger.info("ICE server \(why)")
       case .relayRedirected(let request): follow(request)
+      case .media(let event): take(event)
+      case .mediaFailed(let why): configuration.logger.warning("no audio or video: \(why)")
       case .stateChanged(let state): change(to: State(state))
       }
     }
@@ -124,12 +132,14 @@ extension PeerConnection: EventLoopParticipant {
   private func change(to new: State) {
     state = new
     stateContinuation.yield(new)
+    refreshTransceivers()
     // An ICE restart may bring a connection back that has failed for want of a route.
     guard machine.hasEnded else { return }
     exchange.close()
     for channel in channels.values { channel.didClose() }
     channels.removeAll()
     sending.removeAll()
+    closeTransceivers()
     stateContinuation.finish()
     channelContinuation.finish()
     candidateContinuation.finish()

@@ -1,4 +1,4 @@
-// PeerConnection.swift — one connection to one peer (W3C `RTCPeerConnection`, data channels only).
+// PeerConnection.swift — one connection to one peer (W3C `RTCPeerConnection`). Media is in PeerConnection+Media.swift.
 //
 // Two doors: the event loop enters synchronously (PeerConnection+Loop.swift), everybody else with `await`. Both run on
 // the loop's thread, which is this actor's executor, so nothing inside is locked.
@@ -8,13 +8,14 @@ import DataChannel
 import DequeModule
 import ICE
 import Logging
+import Media
 import Net
 import Peer
 import SCTP
 import SDP
 import Wire
 
-/// A connection to a peer, carrying data channels.
+/// A connection to a peer, carrying data channels, and audio and video packet by packet.
 ///
 /// Descriptions and candidates travel through a signalling service of the application's choice:
 /// ```
@@ -39,13 +40,16 @@ public actor PeerConnection {
   public nonisolated let localCandidates: AsyncStream<ICECandidateInit>
   /// Every change of the connection's state; ends after `failed` or `closed`. For one reader.
   public nonisolated let connectionStates: AsyncStream<State>
-  /// Asks for an offer to be made and sent: after `restartICE`, and when this machine's addresses have changed (W3C
-  /// `negotiationneeded`). For one reader.
+  /// Asks for an offer to be made and sent: after `restartICE`, when this machine's addresses have changed, and after the
+  /// first negotiation when a transceiver is added, stopped or has another direction (W3C `negotiationneeded`). For one
+  /// reader.
   public nonisolated let negotiationNeeded: AsyncStream<Void>
   /// The candidate pair in use, whenever it is another one. For one reader.
   public nonisolated let selectedPairs: AsyncStream<SelectedCandidatePair>
   /// Channels that the peer opens. For one reader.
   public nonisolated let incomingChannels: AsyncStream<DataChannel>
+  /// Transceivers through which the peer sends, as soon as both sides have agreed on it (W3C `track`). For one reader.
+  public nonisolated let incomingTracks: AsyncStream<RTPTransceiver>
 
   public nonisolated let configuration: PeerConnectionConfiguration
   public internal(set) var state = State.new
@@ -54,6 +58,7 @@ public actor PeerConnection {
 
   let endpoints: [ICEServerEndpoint]
   let rewriter: AddressRewriter
+  let keyLog: AppendingFile?
   nonisolated let loop: EventLoop
   nonisolated let exchange: Exchange
   var machine: Connection
@@ -71,6 +76,15 @@ public actor PeerConnection {
   var channels: [ChannelID: DataChannel] = [:]
   /// Entries taken from the exchange that the machine has no room for yet.
   var entries = Entries()
+  nonisolated let outbox = RTPOutbox()
+  /// In the order in which they came to be.
+  public internal(set) var transceivers: [RTPTransceiver] = []
+  /// Those that `incomingTracks` has told of.
+  var announcedTracks: Set<Int> = []
+  /// Packets taken from the outbox that the machine has no room for yet.
+  var packets = Packets()
+  /// Packets that could not be sent after all.
+  var packetsDropped: UInt64 = 0
   /// The channels with bytes that SCTP holds and has not given to the network yet.
   var sending: [DataChannel] = []
   /// Set when the loop has sent the last words and closed the sockets.
@@ -79,12 +93,14 @@ public actor PeerConnection {
   let stateContinuation: AsyncStream<State>.Continuation
   let channelContinuation: AsyncStream<DataChannel>.Continuation
   let negotiationContinuation: AsyncStream<Void>.Continuation
+  let trackContinuation: AsyncStream<RTPTransceiver>.Continuation
   let pairContinuation: AsyncStream<SelectedCandidatePair>.Continuation
 
   public nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe loop.asUnownedSerialExecutor() }
 
   /// - Throws: `PeerConnectionError.invalidParameter` when an ICE server or an address of the configuration cannot be
-  ///   read, or the shared port is on another event loop; `.system` when no key can be made or no event loop be started.
+  ///   read, or the shared port is on another event loop; `.invalidAccess` when the certificate has expired; `.system` when
+  ///   no key can be made, no event loop be started or the key log not be opened.
   public init(configuration: PeerConnectionConfiguration = .init()) throws(PeerConnectionError) {
     self.configuration = configuration
     endpoints = try configuration.serverEndpoints()
@@ -101,6 +117,11 @@ public actor PeerConnection {
     machineConfiguration.ice.isLite = configuration.isICELite
     machineConfiguration.hidesMappedAddresses = configuration.iceTransportPolicy == .relay
     machineConfiguration.sctp.congestionControl = configuration.congestionControl.inSCTP
+    machineConfiguration.acceptsMedia = configuration.acceptsMedia
+    if configuration.acceptsMedia { Self.prepareMedia() }
+    machineConfiguration.codecs = Self.defaultCodecs
+    machineConfiguration.wallClock = .init(
+      nanosecondsAtOrigin: Net.WallClock.secondsSince1970() &* 1_000_000_000 &- MonotonicClock.now().nanoseconds)
     let portLoop = configuration.sharedPort?.eventLoop
     if let portLoop, let loop = configuration.eventLoop, loop !== portLoop {
       throw .invalidParameter("eventLoop: the shared port has another one")
@@ -110,12 +131,11 @@ public actor PeerConnection {
     } catch {
       throw .system("\(error)")
     }
-    do {
-      machine = Connection(
-        configuration: machineConfiguration, identity: try IdentityReserve.take(), random: .system)
-    } catch {
-      throw .system("\(error)")
-    }
+    machineConfiguration.fingerprintAlgorithms = configuration.fingerprintFunctions.map(\.inDTLS)
+    machineConfiguration.logsKeys = configuration.keyLogFile != nil
+    keyLog = try Self.openKeyLog(configuration.keyLogFile)
+    machine = Connection(
+      configuration: machineConfiguration, identity: try IdentityReserve.take(configuration), random: .system)
     exchange = Exchange(
       limit: configuration.sendBufferLimit, releaseThreshold: machineConfiguration.sctp.receiveWindow / 8,
       maximumMessageSize: machineConfiguration.sctp.maximumOutgoingMessageSize)
@@ -125,10 +145,14 @@ public actor PeerConnection {
     (selectedPairs, pairContinuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(16))
     (incomingChannels, channelContinuation) = AsyncStream.makeStream(
       bufferingPolicy: .bufferingOldest(Self.maximumUnseenChannels))
+    (incomingTracks, trackContinuation) = AsyncStream.makeStream(
+      bufferingPolicy: .bufferingOldest(Self.maximumUnseenTracks))
   }
 
   /// Channels of the peer that nobody has taken from `incomingChannels` yet; further ones are closed.
   static let maximumUnseenChannels = 1_024
+  /// More than there can be transceivers.
+  static let maximumUnseenTracks = 256
 
   // MARK: Channels
 
@@ -145,6 +169,7 @@ public actor PeerConnection {
       throw .init(error)
     }
     let channel = makeChannel(handle, label: label, configuration)
+    askForNegotiation()
     touch()
     return channel
   }
@@ -159,11 +184,13 @@ public actor PeerConnection {
 
   /// An offer for the connection as it is now. Set it as the local description before sending it.
   public func createOffer() throws(PeerConnectionError) -> SessionDescription {
+    takeDirections()
     do { return SessionDescription(type: .offer, sdp: try machine.createOffer()) } catch { throw .init(error) }
   }
 
   /// The answer to the offer that was set as the remote description.
   public func createAnswer() throws(PeerConnectionError) -> SessionDescription {
+    takeDirections()
     do { return SessionDescription(type: .answer, sdp: try machine.createAnswer()) } catch { throw .init(error) }
   }
 
@@ -173,6 +200,7 @@ public actor PeerConnection {
       throw .init(error)
     }
     if registration == nil { try gather() }
+    followDescriptions()
     takeEvents(now: loop.now)
     touch()
   }
@@ -184,6 +212,7 @@ public actor PeerConnection {
     }
     resolveNames(in: description)
     exchange.setMaximumMessageSize(machine.maximumOutgoingMessageSize)
+    followDescriptions()
     touch()
   }
 

@@ -1,8 +1,9 @@
-// Statistics.swift — what a connection has done so far (the parts of W3C webrtc-stats that data channels have).
+// Statistics.swift — what a connection has done so far (the parts of W3C webrtc-stats that we have).
 
 import ICE
 import Peer
 import SCTP
+import SRTP
 import Wire
 
 /// A snapshot of one connection.
@@ -57,6 +58,10 @@ public struct PeerConnectionStatistics: Sendable, Hashable {
   public var packetSize: Int
   /// Bytes that SCTP may have in flight.
   public var congestionWindow: Int
+  /// Each section of audio or video that is not stopped.
+  public var media: [RTPStatistics]
+  /// Packets of media that were not let in: wrong tags, repeated or malformed ones, those that came before the keys.
+  public var mediaPacketsRefused: UInt64
 }
 
 extension PeerConnection {
@@ -65,6 +70,7 @@ extension PeerConnection {
     let pair = machine.ice.selectedPair
     let counters = machine.counters
     let association = machine.association.statistics
+    let refused = machine.mediaDropCounters
     return PeerConnectionStatistics(
       state: state, candidatePairs: machine.ice.pairStatistics.map { .init($0) },
       localCandidate: pair.map { .init($0.local) }, remoteCandidate: pair.map { .init($0.remote) },
@@ -74,7 +80,8 @@ extension PeerConnection {
       datagramsReceived: counters.datagramsReceived, datagramsDropped: counters.datagramsDropped,
       messagesSent: association.messagesSent, messagesReceived: association.messagesReceived,
       chunksRetransmitted: association.chunksRetransmitted, packetSize: association.packetSize,
-      congestionWindow: association.congestionWindow)
+      congestionWindow: association.congestionWindow, media: transceivers.compactMap { statistics(of: $0) },
+      mediaPacketsRefused: refused.unexpected + refused.tooLong + UInt64(refused.srtp?.dropped ?? 0))
   }
 }
 

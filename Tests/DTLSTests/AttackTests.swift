@@ -1,5 +1,5 @@
 // AttackTests.swift — the DTLS flaws others have had, each as a test. D1 and D12 (records from addresses that ICE has not
-// validated) are held by the layer that routes datagrams; D11 onwards by sessions.
+// validated) are in PeerTests, with the layer that routes datagrams; D14, D17 and D18 with the other losses.
 
 import COpenSSL
 import CVirtualClock
@@ -199,6 +199,37 @@ func fragment(
     #expect(throws: Never.self) { try record.get() }
   }
 
+  @Test("D8: what was kept for the handshake is gone after it")
+  func memoryAfterHandshake() throws {
+    func growth(flooded: Bool) throws -> Int64 {
+      let before = thread_live_bytes()
+      var pair = try Pair()
+      pair.start()
+      if flooded {
+        for number in 0..<500 as Range<Int> {
+          // A part of messages that will never be due, and records of the epoch to come.
+          let piece = fragment(
+            type: 11, length: 16_000, sequence: 7 + number % 3, offset: number % 8_000,
+            body: [UInt8](repeating: 1, count: 1_000))
+          let early = record(type: 23, epoch: 1, sequence: UInt64(number), [UInt8](repeating: 1, count: 1_000))
+          for datagram in [record(type: 22, sequence: 0x8000 + UInt64(number), piece), early] {
+            pair.client.handle(datagram, now: pair.now)
+            pair.server.handle(datagram, now: pair.now)
+          }
+        }
+        #expect(!allocations_are_counted() || thread_live_bytes() - before > 500_000, "there was something to free")
+      }
+      pair.run(limit: .seconds(10))
+      let areConnected = pair.bothConnected
+      #expect(areConnected)
+      return thread_live_bytes() - before
+    }
+    _ = try growth(flooded: false)
+    let (quiet, flooded) = (try growth(flooded: false), try growth(flooded: true))
+    print("both sessions after a handshake: \(quiet) bytes, after a flooded one \(flooded)")
+    #expect(flooded - quiet < 16_384)
+  }
+
   @Test("D9: a forged record of a far sequence number or the next epoch does not move the replay window")
   func forgedSequence() throws {
     var pair = try Pair()
@@ -217,6 +248,24 @@ func fragment(
     pair.server.handle(sealed, now: pair.now)
     #expect(pair.server.received == [[9]], "a replayed record is dropped")
     #expect(pair.server.events == [.connected])
+  }
+
+  @Test("D9: nor does one in plaintext move the handshake's window", arguments: [6, 32, 48])
+  func forgedPlaintextSequence(bits: Int) throws {
+    let sequence = (UInt64(1) << UInt64(bits)) - 1
+    var pair = try Pair()
+    pair.start()
+    for _ in 0..<8 {
+      // A message that is never due, and a change of ciphers out of order, which OpenSSL passes over.
+      let piece = fragment(type: 11, length: 100, sequence: 9, offset: 0, body: [1])
+      for forged in [record(type: 22, sequence: sequence, piece), record(type: 20, sequence: sequence, [1])] {
+        pair.client.handle(forged, now: pair.now)
+        pair.server.handle(forged, now: pair.now)
+      }
+      pair.run(limit: .milliseconds(10))
+    }
+    pair.run()
+    #expect(pair.client.events == [.connected] && pair.server.events == [.connected])
   }
 
   @Test("D10: application data in plaintext is never delivered, and does not disturb the handshake")
@@ -299,33 +348,69 @@ func fragment(
     #expect(waited == nil)
   }
 
-  @Test(
-    "D16: old versions and weak suites are refused",
-    arguments: [
-      "AES128-GCM-SHA256", "NULL-SHA256@SECLEVEL=0", "ECDHE-ECDSA-AES128-SHA", "DHE-RSA-AES128-GCM-SHA256", "DTLS 1.0",
-    ], [DTLSRole.client, .server])
-  func weakParameters(offer: String, attacker: DTLSRole) throws {
-    let key = try #require(openssl_generate_p256())
+  @Test("D16: old versions and weak suites are refused, though the peer could", arguments: WeakOffer.all)
+  func weakParameters(offer: WeakOffer) throws {
+    // With each other such peers do connect: it is we who refuse.
+    let (first, second) = (try offer.peer(.client), try offer.peer(.server))
+    for _ in 0..<10 {
+      first.raw.advance()
+      for datagram in first.raw.transmit() { second.raw.deliver(datagram) }
+      second.raw.advance()
+      for datagram in second.raw.transmit() { first.raw.deliver(datagram) }
+    }
+    #expect(first.raw.isConnected && second.raw.isConnected, "\(offer)")
+    for attacker in [DTLSRole.client, .server] {
+      let (raw, announced) = try offer.peer(attacker)
+      var side = Side(
+        try DTLSSession(
+          identity: try IdentityTests.identity(.rsa2048), role: attacker == .client ? .server : .client,
+          remoteFingerprints: [announced]))
+      let now = Instant(nanoseconds: 0)
+      side.session.start(now: now)
+      exchange(raw, &side, now: now)
+      let connected = side.session.isConnected
+      #expect(!connected && !raw.isConnected, "\(offer), \(attacker)")
+    }
+  }
+}
+
+extension AttackTests {
+  @Test("D16: a certificate with a key of 1,024 bits proves nothing", arguments: [DTLSRole.client, .server])
+  func shortKey(attacker: DTLSRole) throws {
+    for (bits, expected) in [(1_024, .failed(.weakKey)), (2_048, .connected)] as [(UInt32, DTLSSession.Event)] {
+      let key = try #require(openssl_generate_rsa(bits))
+      let joined = try Joined(rawRole: attacker, key: key) { context in SSL_CTX_set_security_level(context, 0) }
+      #expect(joined.side.events == [expected])
+    }
+  }
+}
+
+/// What a peer of yesterday has.
+struct WeakOffer: CustomStringConvertible, Sendable {
+  let suites: String
+  var version: CInt = DTLS1_2_VERSION
+  var description: String { version == DTLS1_VERSION ? "DTLS 1.0 with \(suites)" : suites }
+
+  static let all = [
+    WeakOffer(suites: "ECDHE-RSA-AES128-SHA", version: DTLS1_VERSION), WeakOffer(suites: "ECDHE-RSA-AES128-SHA"),
+    WeakOffer(suites: "ECDHE-RSA-AES128-SHA256"), WeakOffer(suites: "AES128-GCM-SHA256"),
+    WeakOffer(suites: "AES128-SHA"), WeakOffer(suites: "NULL-SHA256"), WeakOffer(suites: "ECDHE-RSA-NULL-SHA"),
+    WeakOffer(suites: "DHE-RSA-AES128-GCM-SHA256"), WeakOffer(suites: "ADH-AES128-GCM-SHA256"),
+    WeakOffer(suites: "AECDH-AES128-SHA"),
+  ]
+
+  func peer(_ role: DTLSRole) throws -> (raw: RawPeer, fingerprint: Fingerprint) {
+    let key = try #require(openssl_generate_rsa(2_048))
     var fingerprint: Fingerprint?
-    let raw = try RawPeer(role: attacker) { context in
+    let raw = try RawPeer(role: role) { context in
+      SSL_CTX_set_security_level(context, 0)
       fingerprint = try? RawPeer.use(key, in: context)
       SSL_CTX_set_verify(context, SSL_VERIFY_PEER) { _, _ in 1 }
-      if offer == "DTLS 1.0" {
-        SSL_CTX_set_security_level(context, 0)
-        #expect(openssl_context_set_version(context, DTLS1_VERSION) == 1)
-      } else {
-        #expect(SSL_CTX_set_cipher_list(context, offer) == 1)
-      }
+      #expect(SSL_CTX_ctrl(context, SSL_CTRL_SET_DH_AUTO, 1, nil) == 1)
+      #expect(openssl_context_set_version(context, version) == 1)
+      #expect(SSL_CTX_set_cipher_list(context, suites + "@SECLEVEL=0") == 1)
     }
-    let announced = try #require(fingerprint)
-    let role: DTLSRole = attacker == .client ? .server : .client
-    var side = Side(
-      try DTLSSession(identity: try Pair.serverIdentity.get(), role: role, remoteFingerprints: [announced]))
-    let now = Instant(nanoseconds: 0)
-    side.session.start(now: now)
-    exchange(raw, &side, now: now)
-    let connected = side.session.isConnected
-    #expect(!connected && !raw.isConnected)
+    return (raw, try #require(fingerprint))
   }
 }
 

@@ -40,6 +40,86 @@ struct OpenSSLProgramTests {
     if mtu != nil { #expect(socket.received > 3, "the hello came in pieces") }
   }
 
+  @Test(
+    "the program agrees on the profile for media and exports the same keys, as server and as client",
+    arguments: [("SRTP_AEAD_AES_128_GCM", 7), ("SRTP_AEAD_AES_256_GCM", 8), ("SRTP_AES128_CM_SHA1_80", 1)]
+      as [(String, UInt16)],
+    [DTLSRole.client, .server])
+  func mediaKeys(profile: (name: String, number: UInt16), role: DTLSRole) throws {
+    let socket = try UDPEndpoint()
+    let files = try Credentials()
+    var arguments = [
+      "-dtls1_2", "-cert", files.certificate, "-key", files.key, "-use_srtp", profile.name, "-keymatexport",
+      "EXTRACTOR-dtls_srtp", "-keymatexportlen", "88",
+    ]
+    if role == .client {
+      let port = try UDPEndpoint.freePort()
+      socket.peerPort = port
+      arguments = ["s_server", "-accept", "127.0.0.1:\(port)", "-Verify", "1"] + arguments
+    } else {
+      arguments = ["s_client", "-connect", "127.0.0.1:\(socket.port)"] + arguments
+    }
+    let program = try OpenSSLProgram(arguments)
+    defer { program.end() }
+    var side = try files.session(role: role)
+    side.session.start(now: monotonicNow())
+    try socket.drive(&side, "connect") { $0.session.isConnected }
+    let agreed = side.session.mediaProfile
+    #expect(agreed == profile.number)
+    let exported = side.session.exportKeyingMaterial(label: "EXTRACTOR-dtls_srtp", byteCount: 88)
+    let keys = try #require(exported)
+    let digits = keys.map { $0 < 16 ? "0" + String($0, radix: 16) : String($0, radix: 16) }.joined().uppercased()
+    #expect(program.output(until: "Keying material: \(digits)", seconds: 10))
+    #expect(program.seen.contains("SRTP Extension negotiated, profile=\(profile.name)"))
+  }
+
+  @Test("the program has an RSA or an Ed25519 certificate", arguments: [DTLSRole.client, .server])
+  func otherCertificates(role: DTLSRole) throws {
+    // As a server OpenSSL itself offers no Ed25519 over DTLS.
+    for algorithm in role == .client ? ["rsa:2048"] : ["rsa:2048", "ed25519"] {
+      let socket = try UDPEndpoint()
+      let files = try Credentials(algorithm: algorithm)
+      var arguments = ["-dtls1_2", "-cert", files.certificate, "-key", files.key, "-quiet"]
+      if role == .client {
+        let port = try UDPEndpoint.freePort()
+        socket.peerPort = port
+        arguments = ["s_server", "-accept", "127.0.0.1:\(port)", "-Verify", "1"] + arguments
+      } else {
+        arguments = ["s_client", "-connect", "127.0.0.1:\(socket.port)"] + arguments
+      }
+      let program = try OpenSSLProgram(arguments)
+      defer { program.end() }
+      var side = try files.session(
+        role: role,
+        identity: .reading(certificatePEM: files.text(files.certificate), privateKeyPEM: files.text(files.key)))
+      side.session.start(now: monotonicNow())
+      try converse(&side, socket, program)
+    }
+  }
+
+  @Test(
+    "the program refuses nothing, but has another certificate than was announced",
+    arguments: [DTLSRole.client, .server])
+  func wrongFingerprint(role: DTLSRole) throws {
+    let socket = try UDPEndpoint()
+    let files = try Credentials()
+    var arguments = ["-dtls1_2", "-cert", files.certificate, "-key", files.key, "-quiet"]
+    if role == .client {
+      let port = try UDPEndpoint.freePort()
+      socket.peerPort = port
+      arguments = ["s_server", "-accept", "127.0.0.1:\(port)", "-Verify", "1"] + arguments
+    } else {
+      arguments = ["s_client", "-connect", "127.0.0.1:\(socket.port)"] + arguments
+    }
+    let program = try OpenSSLProgram(arguments)
+    defer { program.end() }
+    let wrong = try #require(AttackTests.wrong)
+    var side = Side(try DTLSSession(identity: try .generate(), role: role, remoteFingerprints: [wrong]))
+    side.session.start(now: monotonicNow())
+    try socket.drive(&side, "fail", mayFail: true) { !$0.events.isEmpty }
+    #expect(side.events == [.failed(.fingerprintMismatch)])
+  }
+
   /// Shakes hands, sends a line each way and closes.
   private func converse(_ side: inout Side, _ socket: UDPEndpoint, _ program: OpenSSLProgram) throws {
     try socket.drive(&side, "connect") { $0.session.isConnected }
@@ -61,14 +141,15 @@ private struct Credentials: ~Copyable {
   var certificate: String { folder.appendingPathComponent("certificate.pem").path }
   var key: String { folder.appendingPathComponent("key.pem").path }
 
-  init() throws {
+  /// - Parameter algorithm: for `openssl req -newkey`.
+  init(algorithm: String = "ec") throws {
     folder = FileManager.default.temporaryDirectory.appendingPathComponent("dtls-\(UInt64.random(in: 0...UInt64.max))")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    let maker = try OpenSSLProgram([
-      "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=x",
-      "-keyout", folder.appendingPathComponent("key.pem").path, "-out",
-      folder.appendingPathComponent("certificate.pem").path,
-    ])
+    let maker = try OpenSSLProgram(
+      ["req", "-x509", "-newkey", algorithm] + (algorithm == "ec" ? ["-pkeyopt", "ec_paramgen_curve:P-256"] : []) + [
+        "-nodes", "-days", "2", "-subj", "/CN=x", "-keyout", folder.appendingPathComponent("key.pem").path, "-out",
+        folder.appendingPathComponent("certificate.pem").path,
+      ])
     maker.process.waitUntilExit()
     let reader = try OpenSSLProgram([
       "x509", "-noout", "-fingerprint", "-sha256", "-in", folder.appendingPathComponent("certificate.pem").path,
@@ -81,9 +162,11 @@ private struct Credentials: ~Copyable {
 
   deinit { try? FileManager.default.removeItem(at: folder) }
 
-  func session(role: DTLSRole) throws -> Side {
-    Side(try DTLSSession(identity: try DTLSIdentity.generate(), role: role, remoteFingerprints: [fingerprint]))
+  func session(role: DTLSRole, identity: @autoclosure () throws -> DTLSIdentity = try .generate()) throws -> Side {
+    Side(try DTLSSession(identity: try identity(), role: role, remoteFingerprints: [fingerprint]))
   }
+
+  func text(_ path: String) throws -> String { try String(contentsOfFile: path, encoding: .utf8) }
 }
 
 private final class OpenSSLProgram {
@@ -93,6 +176,8 @@ private final class OpenSSLProgram {
   let process = Process()
   let standardInput = Pipe()
   let standardOutput = Pipe()
+  /// What the program has printed so far.
+  private(set) var seen = ""
 
   init(_ arguments: [String]) throws {
     process.executableURL = URL(fileURLWithPath: Self.path)
@@ -108,7 +193,6 @@ private final class OpenSSLProgram {
   /// Reads what the program prints; false when `text` has not come after `seconds`.
   func output(until text: String, seconds: Int64) -> Bool {
     let end = monotonicNow() + .seconds(seconds)
-    var seen = ""
     while !seen.contains(text) {
       let descriptor = standardOutput.fileHandleForReading.fileDescriptor
       guard waitToRead(descriptor, until: end) else { return false }
@@ -158,11 +242,13 @@ private final class UDPEndpoint {
   }
 
   /// Runs the session over this socket until `isDone`; gives up after 15 seconds.
-  func drive(_ side: inout Side, _ purpose: Comment, until isDone: (borrowing Side) -> Bool) throws {
+  func drive(
+    _ side: inout Side, _ purpose: Comment, mayFail: Bool = false, until isDone: (borrowing Side) -> Bool
+  ) throws {
     let end = monotonicNow() + .seconds(15)
     while !isDone(side) {
       for datagram in side.transmit() { send(datagram) }
-      try #require(side.events.allSatisfy { $0 == .connected }, purpose)
+      try #require(mayFail || side.events.allSatisfy { $0 == .connected }, purpose)
       try #require(monotonicNow() < end, purpose)
       let wakeUp = min(side.session.deadline ?? end, end)
       if waitToRead(descriptor, until: wakeUp), let datagram = receive() {

@@ -67,21 +67,27 @@ struct Pair: ~Copyable {
   var sentByClient = 0
   var sentByServer = 0
   var bytesSent = 0
-  let delay = Interval.milliseconds(10)
+  let delay: Interval
 
   static let clientIdentity = Result { () throws(DTLSError) in try DTLSIdentity.generate() }
   static let serverIdentity = Result { () throws(DTLSError) in try DTLSIdentity.generate() }
 
   init(
-    clientExpects: [Fingerprint]? = nil, serverExpects: [Fingerprint]? = nil, maximumDatagramSize: Int = 1200
+    clientExpects: [Fingerprint]? = nil, serverExpects: [Fingerprint]? = nil, maximumDatagramSize: Int = 1200,
+    clientIdentity: DTLSIdentity? = nil, serverIdentity: DTLSIdentity? = nil,
+    initialTimeout: Interval = DTLSSession.shortestInitialTimeout, logsKeys: Bool = false,
+    delay: Interval = .milliseconds(10)
   ) throws {
-    let (ours, theirs) = (try Self.clientIdentity.get(), try Self.serverIdentity.get())
+    let (ours, theirs) = (
+      try clientIdentity ?? Self.clientIdentity.get(), try serverIdentity ?? Self.serverIdentity.get()
+    )
     let client = try DTLSSession(
       identity: ours, role: .client, remoteFingerprints: clientExpects ?? [theirs.fingerprint],
-      maximumDatagramSize: maximumDatagramSize)
+      maximumDatagramSize: maximumDatagramSize, initialTimeout: initialTimeout, logsKeys: logsKeys)
     let server = try DTLSSession(
       identity: theirs, role: .server, remoteFingerprints: serverExpects ?? [ours.fingerprint],
-      maximumDatagramSize: maximumDatagramSize)
+      maximumDatagramSize: maximumDatagramSize, initialTimeout: initialTimeout, logsKeys: logsKeys)
+    self.delay = delay
     self.client = Side(client)
     self.server = Side(server)
   }

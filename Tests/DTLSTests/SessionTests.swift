@@ -119,22 +119,24 @@ import Wire
 }
 
 /// A raw peer and a session that have shaken hands, if they could.
-private struct Joined: ~Copyable {
+struct Joined: ~Copyable {
   let raw: RawPeer
   var side: Side
 
-  init(rawRole: DTLSRole, _ configure: (OpaquePointer) -> Void) throws {
-    let key = try #require(openssl_generate_p256())
+  init(
+    rawRole: DTLSRole, identity: DTLSIdentity? = nil, key: OpaquePointer? = nil, _ configure: (OpaquePointer) -> Void
+  ) throws {
+    let key = try key ?? #require(openssl_generate_p256())
     var fingerprint: Fingerprint?
     let raw = try RawPeer(role: rawRole) { context in
-      fingerprint = try? RawPeer.use(key, in: context)
       SSL_CTX_set_verify(context, SSL_VERIFY_PEER) { _, _ in 1 }
       configure(context)
+      fingerprint = try? RawPeer.use(key, in: context)
     }
     let announced = try #require(fingerprint)
     var side = Side(
       try DTLSSession(
-        identity: try Pair.serverIdentity.get(), role: rawRole == .client ? .server : .client,
+        identity: try identity ?? Pair.serverIdentity.get(), role: rawRole == .client ? .server : .client,
         remoteFingerprints: [announced]))
     side.session.start(now: Instant(nanoseconds: 0))
     exchange(raw, &side, now: Instant(nanoseconds: 0))

@@ -5,6 +5,7 @@ import CVirtualClock
 import DTLS
 import DataChannel
 import ICE
+import Media
 import Peer
 import STUN
 import TURNTestSupport
@@ -41,6 +42,8 @@ final class RelayWorld {
   var incoming: [ChannelID] = []
   var opened: [ChannelID] = []
   var messages: [[UInt8]] = []
+  /// What the answerer has got of audio and video.
+  var packets: [IncomingRTP] = []
   /// Datagrams that went to the server, and payload bytes that came out of it.
   var toServer = 0
   private var flying: [(at: Instant, from: SocketAddress, to: SocketAddress, bytes: [UInt8])] = []
@@ -160,6 +163,7 @@ final class RelayWorld {
       case .message(_, _, let payload):
         answerer.releaseReceived(cost: Connection.receiveCost(payloadBytes: payload.count), now: now)
         messages.append(payload)
+      case .media(.packet(let packet)): packets.append(packet)
       default: break
       }
     }

@@ -45,7 +45,7 @@ private func printed(_ name: String) throws -> String {
       .filter { $0.hasPrefix("a=candidate:") && $0.contains(" TCP ") }
     #expect(lines.count == 6)
     let remote = try readOffer(Sample.chromiumOffer + wire(lines.joined(separator: "\n"))).get()
-    #expect(remote.data.candidates.suffix(6) == lines.map { String($0.dropFirst(2)) })
+    #expect(remote.transport.candidates.suffix(6) == lines.map { String($0.dropFirst(2)) })
   }
 
   @Test("what is written reads as what was meant", arguments: Sample.offers)

@@ -9,18 +9,18 @@ import Testing
     let line = "a=sctp-port:5000\r\n"
     let offer = Sample.chromiumOffer.replacing(line, with: line + "a=sctp-init:\(value)\r\n")
     #expect(offer != Sample.chromiumOffer)
-    return try readOffer(offer).get().data.sctpInit
+    return try readOffer(offer).get().data?.sctpInit
   }
 
   @Test("what is written is read again, in offers and answers", arguments: 1...40)
   func roundTrip(count: Int) throws {
     let bytes = (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 89 &+ count) }
     var local = try Sample.local()
-    local.sctpInit = bytes
+    local.data?.sctpInit = bytes
     let offer = try Negotiation.offer(local)
-    #expect(try Negotiation.read(offer: offer).data.sctpInit == bytes)
+    #expect(try Negotiation.read(offer: offer).data?.sctpInit == bytes)
     let answer = try Negotiation.answer(to: offer, local)
-    #expect(try Negotiation.read(answer: answer, to: offer).data.sctpInit == bytes)
+    #expect(try Negotiation.read(answer: answer, to: offer).data?.sctpInit == bytes)
   }
 
   @Test("the text is that of RFC 4648, §10")

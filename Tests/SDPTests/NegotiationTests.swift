@@ -8,28 +8,29 @@ import Testing
   @Test func chromium() throws {
     let remote = try readOffer(Sample.chromiumOffer).get()
     #expect(remote.localRole == .active)
-    #expect(remote.data.sectionIndex == 0 && remote.data.mid == "0")
-    #expect(remote.data.credentials.usernameFragment == "zK8/")
-    #expect(remote.data.credentials.password == "wAxWm3tYQ1f5yT+qyhS0tB4k")
-    #expect(remote.data.fingerprints.map(\.description) == ["sha-256 \(sha256A)"])
-    #expect(remote.data.setup == .actpass && remote.data.supportsTrickle && !remote.data.isLite)
-    #expect(remote.data.sctpPort == 5000 && remote.data.maximumMessageSize == 262_144)
-    #expect(remote.data.candidates.count == 1 && !remote.data.hasAllCandidates)
-    #expect(remote.data.candidates[0].hasPrefix("candidate:2467150382 1 udp 2113937151 5f1f7a52-"))
-    #expect(remote.data.candidates[0].hasSuffix(".local 48725 typ host generation 0 network-cost 999"))
+    #expect(remote.data?.sectionIndex == 0 && remote.data?.mid == "0")
+    #expect(remote.transport.credentials.usernameFragment == "zK8/")
+    #expect(remote.transport.credentials.password == "wAxWm3tYQ1f5yT+qyhS0tB4k")
+    #expect(remote.transport.fingerprints.map(\.description) == ["sha-256 \(sha256A)"])
+    #expect(remote.transport.setup == .actpass && remote.transport.supportsTrickle && !remote.transport.isLite)
+    #expect(remote.data?.sctpPort == 5000 && remote.data?.maximumMessageSize == 262_144)
+    #expect(remote.transport.candidates.count == 1 && !remote.transport.hasAllCandidates)
+    #expect(remote.transport.candidates[0].hasPrefix("candidate:2467150382 1 udp 2113937151 5f1f7a52-"))
+    #expect(remote.transport.candidates[0].hasSuffix(".local 48725 typ host generation 0 network-cost 999"))
   }
 
   @Test func firefox() throws {
     let remote = try readOffer(Sample.firefoxOffer).get()
-    #expect(remote.data.fingerprints.map(\.description) == ["sha-256 \(sha256B.uppercased())"])
-    #expect(remote.data.candidates.count == 4 && remote.data.hasAllCandidates && remote.data.supportsTrickle)
-    #expect(remote.data.maximumMessageSize == 1_073_741_823)
-    #expect(remote.data.credentials.usernameFragment == "1a2b3c4d")
+    #expect(remote.transport.fingerprints.map(\.description) == ["sha-256 \(sha256B.uppercased())"])
+    #expect(remote.transport.candidates.count == 4 && remote.transport.hasAllCandidates)
+    #expect(remote.transport.supportsTrickle)
+    #expect(remote.data?.maximumMessageSize == 1_073_741_823)
+    #expect(remote.transport.credentials.usernameFragment == "1a2b3c4d")
   }
 
   @Test func libdatachannel() throws {
     let remote = try readOffer(Sample.libdatachannelOffer).get()
-    #expect(remote.data.iceOptions == ["ice2", "trickle"] && remote.data.supportsTrickle)
+    #expect(remote.transport.iceOptions == ["ice2", "trickle"] && remote.transport.supportsTrickle)
   }
 
   @Test("answers: whoever says active is the client, we are what is left")
@@ -63,11 +64,11 @@ import Testing
     }
     let offer = description(port: 54111, address: "2001:DB8::A8FD", setup: "actpass", sctpPort: 5000, size: "100000")
     let remote = try readOffer(offer).get()
-    #expect(remote.data.maximumMessageSize == 100_000 && remote.data.mid == nil)
-    #expect(remote.data.fingerprints[0].algorithm == "sha-256", "the name's case does not matter")
+    #expect(remote.data?.maximumMessageSize == 100_000 && remote.data?.mid == nil)
+    #expect(remote.transport.fingerprints[0].algorithm == "sha-256", "the name's case does not matter")
     let answer = description(port: 64300, address: "2001:DB8::1D", setup: "passive", sctpPort: 6000, size: "100000")
     let result = try Negotiation.read(answer: try parse(answer).get(), to: try parse(offer).get())
-    #expect(result.localRole == .active && result.data.sctpPort == 6000)
+    #expect(result.localRole == .active && result.data?.sctpPort == 6000)
   }
 
   @Test func whatAbsentAttributesMean() throws {
@@ -75,20 +76,21 @@ import Testing
       .replacing("a=max-message-size:262144\r\n", with: "").replacing("a=mid:0\r\n", with: "")
       .replacing("a=group:BUNDLE 0\r\n", with: "").replacing("a=ice-options:trickle\r\n", with: "")
     let remote = try readOffer(bare).get()
-    #expect(remote.data.sctpPort == 5000 && remote.data.maximumMessageSize == 65_536)
-    #expect(remote.data.mid == nil && !remote.data.supportsTrickle)
-    #expect(remote.data.isNamed(mid: nil, sectionIndex: 0) && !remote.data.isNamed(mid: "0", sectionIndex: 0))
+    #expect(remote.data?.sctpPort == 5000 && remote.data?.maximumMessageSize == 65_536)
+    #expect(remote.data?.mid == nil && !remote.transport.supportsTrickle)
+    #expect(remote.transport.isNamed(mid: nil, sectionIndex: 0) && !remote.transport.isNamed(mid: "0", sectionIndex: 0))
     let unlimited = Sample.chromiumOffer.replacing("size:262144", with: "size:0")
-    #expect(try readOffer(unlimited).get().data.maximumMessageSize == .max, "0 is any size")
+    #expect(try readOffer(unlimited).get().data?.maximumMessageSize == .max, "0 is any size")
   }
 
   @Test("a candidate's mid decides where it belongs, its index only without one")
   func candidateNames() throws {
-    let data = try readOffer(Sample.chromiumMediaOffer).get().data
-    #expect(data.sectionIndex == 2 && data.mid == "2")
-    #expect(data.isNamed(mid: "2", sectionIndex: 7) && data.isNamed(mid: nil, sectionIndex: 2))
-    #expect(!data.isNamed(mid: "0", sectionIndex: 2) && !data.isNamed(mid: nil, sectionIndex: 0))
-    #expect(!data.isNamed(mid: nil, sectionIndex: nil))
+    let offer = try parse(Sample.chromiumMediaOffer).get()
+    let transport = try Negotiation.read(offer: offer, accepting: { _ in false }).transport
+    #expect(transport.sectionIndex == 2 && transport.mid == "2")
+    #expect(transport.isNamed(mid: "2", sectionIndex: 7) && transport.isNamed(mid: nil, sectionIndex: 2))
+    #expect(!transport.isNamed(mid: "0", sectionIndex: 2) && !transport.isNamed(mid: nil, sectionIndex: 0))
+    #expect(!transport.isNamed(mid: nil, sectionIndex: nil))
   }
 
   @Test("what is missing is named")
@@ -124,14 +126,14 @@ import Testing
       .filter { line in !["a=ice-", "a=fingerprint", "a=setup"].contains { line.hasPrefix($0) } }
     text = String(text[..<data]) + wire(stripped.joined(separator: "\n"))
     let remote = try readOffer(text).get()
-    #expect(remote.data.credentials.usernameFragment == "p3Qa" && remote.data.sectionIndex == 2)
+    #expect(remote.transport.credentials.usernameFragment == "p3Qa" && remote.data?.sectionIndex == 2)
     #expect(readOffer(text.replacing("BUNDLE 0 1 2", with: "BUNDLE 0 1")).error == .missingCredentials)
   }
 
   @Test func fingerprints() throws {
     let long = "sha-512 " + (0..<64).map { _ in "0F" }.joined(separator: ":")
     let two = Sample.chromiumOffer + "a=fingerprint:\(long)\r\na=fingerprint:x-new 01:02\r\n"
-    let read = try readOffer(two).get().data.fingerprints
+    let read = try readOffer(two).get().transport.fingerprints
     #expect(read.map(\.algorithm) == ["sha-256", "sha-512", "x-new"] && read[2].bytes == [1, 2])
     let many = Sample.chromiumOffer + String(repeating: "a=fingerprint:x-new 01\r\n", count: 16)
     #expect(readOffer(many).error == .malformedAttribute(name: "fingerprint"))
@@ -194,8 +196,8 @@ import Testing
     let answer = try Negotiation.answer(to: offer, try Sample.local())
     #expect(parse(try answer.text()) == .success(answer))
     let remote = try Negotiation.read(answer: answer, to: offer)
-    #expect(remote.data.setup == .active && remote.localRole == .passive)
-    #expect(remote.data.maximumMessageSize == 262_144 && remote.data.sctpPort == 5000)
+    #expect(remote.transport.setup == .active && remote.localRole == .passive)
+    #expect(remote.data?.maximumMessageSize == 262_144 && remote.data?.sctpPort == 5000)
     #expect(answer.sections.map(\.media) == offer.sections.map(\.media))
     #expect(answer.sections.map(\.transport) == offer.sections.map(\.transport))
   }
@@ -301,8 +303,8 @@ import Testing
     let answer = try parse(try Negotiation.answer(to: offer, b).text()).get()
     let atA = try Negotiation.read(answer: answer, to: offer)
     #expect(atB.localRole == .active && atA.localRole == .passive)
-    #expect(atB.data.credentials == a.credentials && atA.data.credentials == b.credentials)
-    #expect(atB.data.fingerprints == a.fingerprints && atB.data.candidates == a.candidates)
-    #expect(atA.data.maximumMessageSize == 262_144)
+    #expect(atB.transport.credentials == a.credentials && atA.transport.credentials == b.credentials)
+    #expect(atB.transport.fingerprints == a.fingerprints && atB.transport.candidates == a.candidates)
+    #expect(atA.data?.maximumMessageSize == 262_144)
   }
 }

@@ -76,7 +76,7 @@ import Testing
   }
 
   @Test("L2: numbers out of their range are refused")
-  func numbers() {
+  func numbers() throws {
     for (from, to, error) in [
       ("application 9", "application 65536", .malformedMediaLine(line: 8)),
       ("application 9", "application -1", .malformedMediaLine(line: 8)),
@@ -94,7 +94,7 @@ import Testing
       #expect(readOffer(Sample.chromiumOffer.replacing(from, with: to)).error == error, "\(to)")
     }
     let huge = Sample.chromiumOffer.replacing("size:262144", with: "size:18446744073709551615")
-    #expect((try? readOffer(huge).get())?.data.maximumMessageSize == .max)
+    #expect(try readOffer(huge).get().data?.maximumMessageSize == .max)
   }
 
   @Test("L3: what is said twice must say the same")
@@ -110,7 +110,7 @@ import Testing
     #expect(readOffer(same) == readOffer(Sample.chromiumOffer))
     // Any certificate that is named may come; none is dropped or preferred.
     let second = Sample.chromiumOffer + "a=fingerprint:sha-256 \(sha256B)\r\n"
-    #expect(try readOffer(second).get().data.fingerprints.count == 2)
+    #expect(try readOffer(second).get().transport.fingerprints.count == 2)
     let twice = Sample.chromiumMediaOffer.replacing("a=mid:1", with: "a=mid:0")
     #expect(readOffer(twice).error == .duplicateMid("0"))
     for mid in ["", " ", "a b"] {
@@ -157,10 +157,10 @@ import Testing
       "a=fingerprint:sha-256 \(sha256A)", "a=setup:actpass",
     ] { onlySession = onlySession.replacing(line + "\r\n", with: "") }
     let remote = try readOffer(onlySession).get()
-    #expect(remote.data.credentials.usernameFragment == "sess" && remote.data.setup == .passive)
-    #expect(remote.data.credentials.password == "sessionsessionsessionsession")
-    #expect(remote.data.fingerprints.map(\.description) == ["sha-256 \(sha256B.uppercased())"])
-    #expect(remote.data.iceOptions == ["other"])
+    #expect(remote.transport.credentials.usernameFragment == "sess" && remote.transport.setup == .passive)
+    #expect(remote.transport.credentials.password == "sessionsessionsessionsession")
+    #expect(remote.transport.fingerprints.map(\.description) == ["sha-256 \(sha256B.uppercased())"])
+    #expect(remote.transport.iceOptions == ["other"])
   }
 
   @Test("L6: roles that are not to be had")
@@ -177,18 +177,18 @@ import Testing
 
   @Test("L6: a lite peer is known, and only the session says so")
   func lite() throws {
-    #expect(try readOffer(Sample.oldSyntaxOffer).get().data.isLite)
+    #expect(try readOffer(Sample.oldSyntaxOffer).get().transport.isLite)
     let lite = Sample.chromiumOffer.replacing("a=extmap-allow-mixed", with: "a=ice-lite")
-    #expect(try readOffer(lite).get().data.isLite)
-    #expect(try !readOffer(Sample.chromiumOffer + "a=ice-lite\r\n").get().data.isLite)
+    #expect(try readOffer(lite).get().transport.isLite)
+    #expect(try !readOffer(Sample.chromiumOffer + "a=ice-lite\r\n").get().transport.isLite)
     #expect(!(try Negotiation.offer(try Sample.local()).text().contains("ice-lite")), "we never are")
   }
 
   @Test("L7: the syntax before RFC 8841 is read, and answered in kind")
   func oldSyntax() throws {
     let remote = try readOffer(Sample.oldSyntaxOffer.replacing("5000", with: "6001")).get()
-    #expect(remote.data.sctpPort == 6001 && remote.data.maximumMessageSize == 65_536)
-    #expect(remote.data.fingerprints[0].algorithm == "sha-1" && remote.data.mid == "data")
+    #expect(remote.data?.sctpPort == 6001 && remote.data?.maximumMessageSize == 65_536)
+    #expect(remote.transport.fingerprints[0].algorithm == "sha-1" && remote.data?.mid == "data")
     let answer = try Negotiation.answer(to: try parse(Sample.oldSyntaxOffer).get(), try Sample.local())
     let text = try answer.text()
     #expect(text.contains("m=application 9 DTLS/SCTP 5000\r\n"))
@@ -200,7 +200,7 @@ import Testing
     #expect(readOffer(Sample.oldSyntaxOffer.replacing("5000", with: "65536")).error == .noDataSection)
     #expect(readOffer(Sample.oldSyntaxOffer.replacing("5000", with: "0")).error == .dataSectionRejected)
     let mixed = Sample.chromiumOffer.replacing("UDP/DTLS/SCTP webrtc", with: "DTLS/SCTP webrtc")
-    #expect(try readOffer(mixed).get().data.sctpPort == 5000, "the transport of then with the format of now")
+    #expect(try readOffer(mixed).get().data?.sctpPort == 5000, "the transport of then with the format of now")
   }
 
   @Test("L8: offers that follow descriptions end, however often")

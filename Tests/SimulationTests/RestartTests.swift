@@ -77,7 +77,9 @@ private struct Transfer: ~Copyable {
     case .selectedPairChanged: pairChanges += 1
     case .gatheringRestarted: regatherings += 1
     case .channelClosed, .channelFailed: disorder = "a channel of \(side) closed"
-    case .channelOpened, .channelClosing, .localCandidate, .localCandidatesEnded, .serverFailed, .relayRedirected: break
+    case .channelOpened, .channelClosing, .localCandidate, .localCandidatesEnded, .serverFailed, .relayRedirected,
+      .media, .mediaFailed:
+      break
     }
   }
 }

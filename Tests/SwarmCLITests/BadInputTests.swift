@@ -36,6 +36,7 @@ extension CommandTests {
         (["bench", "bulk", "--port-range", "9-8"], "FIRST-LAST"),
         (["serve", "--stun-port", "99999"], "99999"),
         (["bench", "speed"], "speed"),
+        (["bench", "dtls", "--listen", "127.0.0.1:9"], "one process"),
         (["bench", "bulk", "--congestion-control", "vegas"], "vegas"),
         (["bench", "bulk", "--seconds", "3", "--warm-up", "3"], "--warm-up"),
       ] as [([String], String)])

@@ -1,7 +1,9 @@
 // ConnectTests.swift — two `swarm connect`, with a script between them that carries their signalling.
 
+import Foundation
 import Signaling
 import Testing
+import WebRTC
 
 extension CommandTests {
   @Suite struct ConnectTests {
@@ -49,6 +51,35 @@ extension CommandTests {
       _ = try await answering.event("open")
       try offering.endInput()
       #expect(await answering.finish().ending == .init(code: 0))
+    }
+
+    @Test("a certificate from files is the one that is announced, and the secrets go to the key log")
+    func security() async throws {
+      let folder = FileManager.default.temporaryDirectory.appendingPathComponent(
+        "swarm-\(UInt64.random(in: 0...UInt64.max))")
+      try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: false)
+      defer { try? FileManager.default.removeItem(at: folder) }
+      let made = try Certificate.generate(.rsa2048)
+      let (certificate, key, log) = (
+        folder.appendingPathComponent("certificate.pem"), folder.appendingPathComponent("key.pem"),
+        folder.appendingPathComponent("keys.log")
+      )
+      try made.certificatePEM.write(to: certificate, atomically: true, encoding: .utf8)
+      try made.privateKeyPEM.write(to: key, atomically: true, encoding: .utf8)
+      let pair = try await Pair(answering: [
+        "--certificate", certificate.path, "--private-key", key.path, "--key-log", log.path,
+      ])
+      try pair.offering.endInput()
+      let lines = await pair.answering.finish().output
+      #expect(lines.contains { $0.contains("a=fingerprint:\(made.fingerprint())") })
+      let secrets = try String(contentsOf: log, encoding: .utf8)
+      #expect(secrets.hasPrefix("CLIENT_RANDOM ") && secrets.split(separator: "\n").count == 1)
+    }
+
+    @Test("a certificate without its key is refused")
+    func certificateAlone() async throws {
+      let refused = await (try Program(["connect", "--offer", "--certificate", "certificate.pem"])).finish()
+      #expect(refused.ending == .init(code: 64))
     }
 
     @Test("an answer comes before the candidates that belong to it")

@@ -12,12 +12,18 @@ struct BenchCommand: AsyncParsableCommand {
     abstract: "Measure throughput, rate, latency, set-up time and memory between two processes.",
     discussion: """
       Without --listen or --connect a second process is started and both talk over loopback. Between two hosts: \
-      `swarm bench MODE --listen ADDR:PORT` on one, `swarm bench MODE --connect ADDR:PORT` on the other.
+      `swarm bench MODE --listen ADDR:PORT` on one, `swarm bench MODE --connect ADDR:PORT` on the other. \
+      `swarm bench dtls` measures encryption alone, in this \
+      process, by processor time, beside `openssl speed`.
       """)
 
   @Argument(help: "\(BenchMode.allCases.map(\.rawValue).joined(separator: ", ")).") var mode: BenchMode
   @Option(help: "Bytes a message. Default: 65536 for bulk, 16384 for mixed, 64 otherwise.") var size: Int?
-  @Option(help: "How long to send, for bulk, rate and mixed.") var seconds = 5.0
+  @Option(
+    help:
+      "How long to send, for bulk, rate and mixed; how long to measure each of the nine figures of dtls. Default: 5, 2."
+  )
+  var seconds: Double?
   @Option(help: "Leave the first seconds out of the figures of bulk, rate and mixed.") var warmUp = 0.0
   @Option(help: "\(Controller.allNames). Default: bbr.", transform: Controller.named)
   var congestionControl = PeerConnectionConfiguration().congestionControl
@@ -31,31 +37,43 @@ struct BenchCommand: AsyncParsableCommand {
   @Flag(help: "Print the figures as one JSON object.") var json = false
   @Flag(help: "Tell the throughput of each second too.") var progress = false
   @OptionGroup(title: "The way to the other process; without any --ice-server none is asked") var ice: ICEOptions
+  @OptionGroup(title: "Certificate and secrets") var security: SecurityOptions
 
   private var effectiveSize: Int {
     switch mode {
     case .bulk: size ?? 65_536
     case .mixed: size ?? 16_384
-    case .rate, .pingpong, .setup, .memory, .channels: size ?? 64
+    case .rate, .pingpong, .setup, .memory, .channels, .dtls: size ?? 64
     }
   }
+  private var effectiveSeconds: Double { seconds ?? (mode == .dtls ? 2 : 5) }
   private var effectiveCount: Int { count ?? (mode == .pingpong ? 10_000 : 100) }
 
   func validate() throws {
     guard (0...262_144).contains(effectiveSize) else { throw ValidationError("--size goes from 0 to 262144") }
     guard effectiveCount > 0 else { throw ValidationError("--count must be positive") }
-    guard seconds > 0, seconds <= 3_600 else { throw ValidationError("--seconds goes from 0 to 3600") }
-    guard warmUp >= 0, warmUp < seconds else { throw ValidationError("--warm-up goes from 0 to --seconds") }
+    guard effectiveSeconds > 0, effectiveSeconds <= 3_600 else {
+      throw ValidationError("--seconds goes from 0 to 3600")
+    }
+    guard warmUp >= 0, warmUp < effectiveSeconds else { throw ValidationError("--warm-up goes from 0 to --seconds") }
     guard listen == nil || connect == nil else { throw ValidationError("give either --listen or --connect") }
+    guard mode != .dtls || listen == nil && connect == nil else {
+      throw ValidationError("dtls is measured in one process")
+    }
     for address in [listen, connect].compactMap({ $0 }) where Endpoint(address) == nil {
       throw ValidationError("\(address) is not ADDR:PORT")
     }
   }
 
   func run() async throws {
+    if mode == .dtls {
+      let result = try DTLSBenchResult(measuring: effectiveSeconds)
+      if json { JSONLines.write(result) } else { print(result.table) }
+      return
+    }
     if let connect, let endpoint = Endpoint(connect) {
       let signaling = try await BenchSignaling(url: endpoint.url, role: .responder)
-      try await BenchResponder(signaling: signaling, configuration: connectionConfiguration).run()
+      try await BenchResponder(signaling: signaling, configuration: try connectionConfiguration()).run()
       return
     }
     let endpoint = listen.flatMap { Endpoint($0) } ?? Endpoint(host: "127.0.0.1", port: 0)
@@ -71,8 +89,8 @@ struct BenchCommand: AsyncParsableCommand {
     let signaling = try await BenchSignaling(url: "ws://\(address.host):\(address.port)/signaling", role: .driver)
     for await case .peerJoined in signaling.events { break }
     let driver = BenchDriver(
-      signaling: signaling, configuration: connectionConfiguration,
-      plan: BenchPlan(mode: mode, size: effectiveSize, seconds: seconds, warmUp: warmUp),
+      signaling: signaling, configuration: try connectionConfiguration(),
+      plan: BenchPlan(mode: mode, size: effectiveSize, seconds: effectiveSeconds, warmUp: warmUp),
       count: effectiveCount, isProgressWanted: progress, buffered: buffered ?? (mode == .mixed ? 262_144 : nil),
       channelConfiguration: DataChannelConfiguration(isOrdered: !unordered, maxRetransmits: maxRetransmits))
     let result = try await driver.run()
@@ -81,18 +99,21 @@ struct BenchCommand: AsyncParsableCommand {
     await server.shutdown()
   }
 
-  private var connectionConfiguration: PeerConnectionConfiguration {
+  private func connectionConfiguration() throws -> PeerConnectionConfiguration {
     var configuration = PeerConnectionConfiguration()
     configuration.loopback = listen == nil && connect.map { $0.hasPrefix("127.") } ?? true ? .only : .included
     configuration.congestionControl = congestionControl
     ice.apply(to: &configuration, servers: [])
+    try security.apply(to: &configuration)
     return configuration
   }
 
   private func startResponder(port: Int) throws -> Process {
     let child = Process()
     child.executableURL = try CurrentExecutable.url
-    child.arguments = ["bench", mode.rawValue, "--connect", "127.0.0.1:\(port)"] + ice.arguments
+    child.arguments =
+      ["bench", mode.rawValue, "--connect", "127.0.0.1:\(port)"] + ice.arguments
+      + security.arguments
     child.standardInput = FileHandle.nullDevice
     try child.run()
     return child

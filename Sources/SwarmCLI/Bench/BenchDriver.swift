@@ -28,6 +28,7 @@ struct BenchDriver {
     case .setup: try await measureSetUp()
     case .memory: try await measureMemory()
     case .channels: try await measureChannels()
+    case .dtls: preconditionFailure("measured without connections, before there is a driver")
     }
   }
 

@@ -5,6 +5,8 @@ import WebRTC
 
 enum BenchMode: String, Codable, CaseIterable, Sendable {
   case bulk, rate, pingpong, mixed, setup, memory, channels
+  /// Within one process: see `DTLSBenchResult`.
+  case dtls
 }
 
 /// The label of a measurement's control channel, as JSON: the other process needs no arguments.

@@ -41,7 +41,7 @@ struct BenchResponder: Sendable {
         switch plan.mode {
         case .mixed where channel.label == BenchDriver.flowLabel, .bulk, .rate: channel.onMessage { sink.count($0) }
         case .pingpong, .mixed, .channels: channel.onMessage { [weak channel] message in echo(message, on: channel) }
-        case .setup, .memory: break
+        case .setup, .memory, .dtls: break
         }
       }
     }

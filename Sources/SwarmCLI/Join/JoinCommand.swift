@@ -77,6 +77,7 @@ struct JoinCommand: AsyncParsableCommand {
   var loopback = LoopbackRule.automatic
   @Flag(help: "JSON lines even on a terminal.") var json = false
   @OptionGroup(title: "The way to the peers") var ice: ICEOptions
+  @OptionGroup(title: "Certificate and secrets") var security: SecurityOptions
 
   func validate() throws {
     guard !room.isEmpty else { throw ValidationError("--room must not be empty") }
@@ -101,6 +102,7 @@ struct JoinCommand: AsyncParsableCommand {
     configuration.token = token
     configuration.webRTC.loopback = loopback.rule
     ice.apply(to: &configuration.webRTC)
+    try security.apply(to: &configuration.webRTC)
     let session = JoinSession(
       peer: SwarmPeer(configuration),
       output: JoinOutput(isReadable: Terminal.isStandardOutput && !json),

@@ -1,2 +1,0 @@
-// Placeholder so that the target builds until its tests are here.
-import Testing
