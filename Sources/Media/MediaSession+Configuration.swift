@@ -37,10 +37,14 @@ extension MediaSession {
       if section.sends { state.send = makeSendStream(section) }
       return state
     }
-    guard send.ssrc == section.localSSRC, send.rtxSSRC == section.localRTXSSRC else {
+    guard send.ssrc == section.localSSRC else {
       if let old { endSources(of: old) }
       state.send = section.sends ? makeSendStream(section) : nil
       return state
+    }
+    if send.rtxSSRC != section.localRTXSSRC {
+      if phase == .running, send.retransmission.packets > 0, let rtx = send.rtxSSRC { goodbyes.append(rtx) }
+      state.send?.changeRTX(to: section.localRTXSSRC)
     }
     // On hold: its numbers stay used, because it may go on.
     if !section.sends { state.send?.removeQueued() }

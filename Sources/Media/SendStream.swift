@@ -34,7 +34,7 @@ struct SendStream {
   }
 
   let ssrc: UInt32
-  let rtxSSRC: UInt32?
+  private(set) var rtxSSRC: UInt32?
   var numbers = SendNumbers()
   private(set) var queue = Deque<Queued>()
   private(set) var queuedBytes = 0
@@ -85,6 +85,12 @@ struct SendStream {
   mutating func sentAgain(_ number: UInt16, payload: Int, isSeparate: Bool, now: Instant) {
     if isSeparate { retransmission.sent(payload: payload + 2) } else { media.sent(payload: payload) }
     _ = history.withPacket(number) { $0.lastSentAt = now }
+  }
+
+  /// Its numbers go on, so that none is used twice if the old one comes back.
+  mutating func changeRTX(to ssrc: UInt32?) {
+    rtxSSRC = ssrc
+    retransmission = SentCount()
   }
 
   mutating func takeRTXSequence() -> UInt16 {

@@ -34,7 +34,9 @@ extension Connection {
   /// Whether an exchange of descriptions is due for media, or for the first channel.
   package var needsMediaNegotiation: Bool {
     guard !hasEnded, negotiation.hasAgreed, negotiation.signaling == .stable else { return false }
-    return transceivers.needsNegotiation || (wantsData && negotiation.remote?.data == nil)
+    // A peer that has refused data when it was offered is not asked again.
+    let hasDescribedData = negotiation.local?.document.dataSectionIndex != nil
+    return transceivers.needsNegotiation || (wantsData && !hasDescribedData)
   }
 
   /// Queues a packet. When it cannot go, nothing of it is taken.

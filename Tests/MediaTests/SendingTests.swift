@@ -161,6 +161,22 @@ struct SendingTests {
     #expect(side.drain(now: now).count == 1)
   }
 
+  @Test("a negotiation that drops RTX, or brings it back, keeps the numbers of the stream")
+  func droppedRTX() throws {
+    var side = sender(usesRTX: true)
+    try side.session.send(packet(7), on: 0, now: now)
+    _ = side.drain(now: now)
+    for usesRTX in [false, true] {
+      side.session.configure([video(usesRTX: usesRTX)], now: now)
+      #expect(throws: MediaSendError.sequenceNumberUsed) { try side.session.send(packet(7), on: 0, now: now) }
+    }
+    let nack = try rtcp { (writer, out) throws(RTPEncodingError) in
+      try writer.nack(sender: 9, media: SSRC.video, [RTCPNackPair(packetID: 7, followingLost: 0)], into: &out)
+    }
+    side.handle(.rtcp, nack, now: now + .milliseconds(200))
+    #expect(side.drain(now: now + .milliseconds(200)).map(\.ssrc) == [SSRC.videoRTX])
+  }
+
   @Test("what is kept for NACKs is bounded in packets, bytes and age", arguments: 1...10)
   func history(seed: UInt64) {
     var limits = MediaLimits()

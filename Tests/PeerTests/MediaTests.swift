@@ -336,6 +336,29 @@ import Wire
     #expect(ports == ["m=video 0", "m=audio 9", "m=application 9", "m=text 0"])
   }
 
+  /// Media goes on without the data that the peer will not have; nobody asks again and again.
+  @Test func aPeerMayRefuseDataAndTakeMedia() throws {
+    let world = try MediaWorld()
+    _ = try world.add(.video)
+    _ = try world.offerer.openChannel(ChannelParameters(label: "refused"), now: world.now)
+    let offer = try world.offerer.createOffer()
+    try world.offerer.setLocalDescription(.offer, offer, now: world.now)
+    try world.answerer.setRemoteDescription(.offer, offer, now: world.now)
+    let answer = try world.answerer.createAnswer()
+    try world.answerer.setLocalDescription(.answer, answer, now: world.now)
+    let refusing = answer.replacing("m=application 9 ", with: "m=application 0 ")
+      .replacing("a=group:BUNDLE 0 1", with: "a=group:BUNDLE 0")
+    #expect(refusing != answer)
+    try world.offerer.setRemoteDescription(.answer, refusing, now: world.now)
+    let needsMore = world.offerer.needsMediaNegotiation
+    #expect(!needsMore)
+    try world.addCandidates()
+    try #require(world.run { $0.isConnected })
+    try world.send(0, from: .offerer)
+    try world.run { !$0.packets[.answerer]!.isEmpty }
+    #expect(world.packets[.answerer]!.count == 1 && world.incomingChannels.isEmpty)
+  }
+
   private static let text = "m=text 9 UDP/TLS/RTP/SAVPF 99\r\nc=IN IP4 0.0.0.0\r\na=mid:x\r\na=rtpmap:99 t140/1000\r\n"
 
   // MARK: Who has asked for media
