@@ -3,7 +3,7 @@
 
 // The fake camera draws a moving figure and the time, the fake microphone beeps. One stream serves every connection.
 const camera = () => (camera.stream ??= navigator.mediaDevices.getUserMedia({
-  audio: true,
+  audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false }, // an echo is what we want
   video: { width: 320, height: 240, frameRate: 30 },
 }));
 

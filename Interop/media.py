@@ -24,7 +24,10 @@ from connect import ConnectError
 from middle import Middle
 
 WHOLE_RUN = 300  # seconds until the run is ended from outside
-FLAGS = ["--use-fake-device-for-media-stream=fps=30", "--use-fake-ui-for-media-stream"]
+FLAGS = [
+    "--use-fake-device-for-media-stream=fps=30", "--use-fake-ui-for-media-stream",
+    "--autoplay-policy=no-user-gesture-required",  # what is not played has no sound
+]
 # A ClientHello without a post-quantum key share then, which fits a datagram.
 SMALL_HELLO_FLAGS = ["--disable-features=WebRtcPqcForDtls"]
 ENOUGH = 0.95  # of the frames and packets sent, decoded and received

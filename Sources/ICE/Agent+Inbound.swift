@@ -165,7 +165,9 @@ extension ICEAgent {
     if let index = checkList.index(of: check.route) { checkList[index].counters.requestsReceived += 1 }
     if configuration.isLite { return followAsLite(check, now: now) }
     // Once concluded, only a nomination is news, or a pair that would be better or takes the place of a silent one.
-    guard isSearching || nominates || isImprovement(on: check.route, remotePriority: check.priority) else { return }
+    guard isSearching || nominates || isImprovement(on: check.route, remotePriority: check.priority) else {
+      return noteWayIn(check.route)
+    }
     guard let index = learnPair(check.route, priority: check.priority) else { return }
     if checkList[index].state == .succeeded, !isStale(checkList[index], now: now) {
       if nominates { accept(nomination: index, number: check.nomination, now: now) }
@@ -179,6 +181,18 @@ extension ICEAgent {
     }
     supersedeChecks(on: check.route)
     checkList.trigger(index)
+  }
+
+  /// An authentic check from an address that the peer has signalled: anybody else who repeats it is somewhere else.
+  func isFromKnownCandidate(_ route: Route) -> Bool {
+    let address = route.remote.withoutZone
+    return remotes.contains { $0.socketAddress == address }
+  }
+
+  mutating func noteWayIn(_ route: Route) {
+    guard !waysIn.contains(route), isFromKnownCandidate(route) else { return }
+    if waysIn.count == ICELimits.waysIn { waysIn.removeFirst() }
+    waysIn.append(route)
   }
 
   /// A lite agent checks nothing itself: the peer's nomination is what makes a route (RFC 8445 §7.3.2).

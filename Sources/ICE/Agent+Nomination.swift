@@ -65,6 +65,7 @@ extension ICEAgent {
     firstValidAt = nil
     // The search is over (§8.1.2): what is under way stops, also its repetitions. Only what might be better goes on.
     let goesOn = usesRenomination
+    for pair in checkList.pairs where pair.isAlive && pair.counters.requestsReceived > 0 { noteWayIn(pair.route) }
     checkList.removeAll { $0.state != .succeeded && !(goesOn && $0.isAlive && $0.priority > priority) }
     let alive = Set(checkList.pairs.filter(\.isAlive).map(\.route))
     transactions.removeAll { $0.purpose == .nomination || $0.purpose == .check && !alive.contains($0.route) }

@@ -66,6 +66,8 @@ package struct ICEAgent: ~Copyable {
   var earlyChecks: [EarlyCheck] = []
   var consent: Consent?
   var selected: Route?
+  /// Routes between known candidates that are not in use, but on which the peer's checks were answered.
+  var waysIn: [Route] = []
   var startedAt: Instant?
   /// Set once checks may go out: started, and the peer's credentials known.
   var checkingSince: Instant?
@@ -169,10 +171,12 @@ package struct ICEAgent: ~Copyable {
     checkList.index(of: route).flatMap { checkList[$0].roundTrip ?? checkList[$0].roundTripBound }
   }
 
-  /// Whether a check on this route has succeeded, so that other protocols may be fed from it.
+  /// Whether a check on this route has succeeded, so that other protocols may be fed from it. Once a pair is selected, a
+  /// check of the peer's is enough: it may send on any pair on which we answer until ours has come to work for it, too.
   package func isValidated(_ route: Route) -> Bool {
     guard !hasEnded else { return false }
     return route == selected || checkList.pair(route)?.state == .succeeded
+      || selected != nil && waysIn.contains(route)
   }
 
   // MARK: Inside

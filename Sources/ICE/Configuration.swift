@@ -48,6 +48,8 @@ enum ICELimits {
   static let supersededTransactions = 32
   /// Unanswered consent checks whose late answer still counts: those of the last 30 s.
   static let consentTransactions = 8
+  /// Routes not in use from which the peer may send; it has few candidates that work.
+  static let waysIn = 16
   /// Role conflicts resolved; honest agents need one.
   static let roleConflicts = 8
 }

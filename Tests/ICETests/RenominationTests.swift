@@ -48,6 +48,27 @@ import Wire
     #expect(world.left.selectedPair?.route.remote == SocketAddress("[2001:db8::2]:2"))
   }
 
+  /// Chromium, controlled, sends on a pair of its own choice until its check on the nominated one has succeeded.
+  @Test("what the peer may send on, because its checks are answered there, is a way in; other addresses are not")
+  func wayInBesideTheSelectedPair() throws {
+    var world = try secondBest(seed: 1, renomination: false)
+    let other = Route(socket: world.socket(.left), remote: try address("10.0.0.2:2"))
+    let elsewhere = Route(socket: world.socket(.left), remote: try address("203.0.113.66:666"))
+    let isWayInBefore = world.left.isValidated(other)
+    #expect(!isWayInBefore)
+    var forged = ForgedRequest.genuine(from: world.right, to: world.left)
+    forged.password = "guessed"
+    world.inject(try forged.bytes(), to: .left, route: other)
+    let isWayInForForgery = world.left.isValidated(other)
+    #expect(!isWayInForForgery)
+    let check = try ForgedRequest.genuine(from: world.right, to: world.left).bytes()
+    world.inject(check, to: .left, route: other)
+    world.inject(check, to: .left, route: elsewhere)
+    let (isWayIn, isElsewhereWayIn) = (world.left.isValidated(other), world.left.isValidated(elsewhere))
+    #expect(isWayIn && !isElsewhereWayIn)
+    #expect(world.left.selectedPair?.route.remote == SocketAddress("[2001:db8::2]:2"))
+  }
+
   @Test("a better candidate that comes late is looked at")
   func lateCandidate() throws {
     var world = World(seed: 2)
