@@ -76,7 +76,7 @@ package struct ChannelTable: ~Copyable {
   package internal(set) var statistics = ChannelStatistics()
   let limits: ChannelLimits
   var association: Association?
-  var isClosed = false
+  package internal(set) var isClosed = false
   var channels: [Channel] = []
   var vacantSlots: [UInt16] = []
   var streams = StreamMap()

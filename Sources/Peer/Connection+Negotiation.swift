@@ -5,6 +5,7 @@
 // an ICE restart (Connection+Restart.swift).
 
 package import DTLS
+import DataChannel
 import ICE
 import SCTP
 package import SDP
@@ -247,6 +248,8 @@ extension Connection {
       }
       try apply(remote, isOffer: false, now: now)
       negotiation.signaling = .stable
+      // A peer that refuses data never opens what was asked for.
+      if offer.dataSectionIndex != nil, remote.data == nil, !isAssociationStarted { channels.associationClosed() }
       settleMedia(offer, ours: negotiation.offeredMedia, now: now)
       startTransports(now: now)
     case (.answer, _): throw .invalidState("there is no offer of ours to answer")
@@ -339,6 +342,8 @@ extension Connection {
 
   private mutating func makeAssociation(_ data: DataDescription) {
     guard !isAssociationStarted else { return }
+    // It may have refused data before, and think better of it.
+    if channels.isClosed { channels = ChannelTable(limits: configuration.channels) }
     var sctp = sctpConfiguration
     sctp.destinationPort = data.sctpPort
     sctp.maximumOutgoingMessageSize = data.maximumMessageSize

@@ -379,6 +379,27 @@ import Wire
     #expect(world.answerer.mediaDropCounters.srtp == nil)
   }
 
+  @Test("a channel whose section the peer refuses closes, and another opens once the peer takes data")
+  func aPeerThatWantsMediaOnlyOpensNoChannel() throws {
+    let world = try MediaWorld()
+    _ = try world.add(.video)
+    let refused = try world.offerer.openChannel(ChannelParameters(label: "refused"), now: world.now)
+    try world.negotiate { $0.replacing("m=application 9", with: "m=application 0") }
+    try world.addCandidates()
+    try #require(world.run { $0.isConnected && !$0.closedChannels.isEmpty })
+    #expect(world.closedChannels == [refused])
+    #expect(throws: ChannelError.connectionClosed) {
+      try world.offerer.openChannel(ChannelParameters(label: "too late"), now: world.now)
+    }
+    let asksAgain = world.offerer.needsMediaNegotiation
+    #expect(!asksAgain)
+    try world.send(0, from: .offerer)
+    try world.negotiate()
+    _ = try world.offerer.openChannel(ChannelParameters(label: "welcome"), now: world.now)
+    try #require(world.run { !$0.incomingChannels.isEmpty })
+    #expect(world.packets[.answerer]!.count == 1)
+  }
+
   @Test func withoutMediaAnOfferIsWhatItAlwaysWas() throws {
     var connection = Connection(configuration: .init(), identity: try .generate(), random: .seeded(state: 1))
     let offer = try connection.createOffer()

@@ -51,6 +51,7 @@ final class MediaWorld {
   var senderReports: [Side: Int] = [.offerer: 0, .answerer: 0]
   var states: [Side: Connection.State] = [:]
   var incomingChannels: [ChannelID] = []
+  var closedChannels: [ChannelID] = []
   var messages: [[UInt8]] = []
   var mediaFailures: [String] = []
   /// Everything that was sent, whatever became of it.
@@ -187,6 +188,7 @@ final class MediaWorld {
     case .mediaFailed(let why): mediaFailures.append(why)
     case .stateChanged(let state): states[side] = state
     case .incomingChannel(let channel, _): incomingChannels.append(channel)
+    case .channelClosed(let channel): closedChannels.append(channel)
     case .message(_, _, let payload): messages.append(payload)
     default: break
     }
