@@ -134,7 +134,8 @@ let package = Package(
       swiftSettings: testSettings),
     .testTarget(name: "RTPTests", dependencies: ["RTP", "Wire", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
-      name: "MediaTests", dependencies: ["Media", "RTP", "Wire", "TestSupport"], swiftSettings: testSettings),
+      name: "MediaTests", dependencies: ["Media", "RTP", "Wire", "TestSupport", "CVirtualClock"],
+      swiftSettings: testSettings),
     .testTarget(
       name: "SCTPTests", dependencies: [deque, "SCTP", "SCTPTestSupport", "TestSupport"], swiftSettings: testSettings),
     .testTarget(
