@@ -179,6 +179,14 @@ package struct ICEAgent: ~Copyable {
       || selected != nil && waysIn.contains(route)
   }
 
+  /// Every route of which `isValidated` holds.
+  package var validatedRoutes: [Route] {
+    let candidates = (selected.map { [$0] } ?? []) + checkList.pairs.map(\.route) + waysIn
+    var routes: [Route] = []
+    for route in candidates where isValidated(route) && !routes.contains(route) { routes.append(route) }
+    return routes
+  }
+
   // MARK: Inside
 
   package var hasEnded: Bool { state == .failed || state == .closed }

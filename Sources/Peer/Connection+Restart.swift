@@ -84,7 +84,7 @@ extension Connection {
 
   /// Whether DTLS from there may be looked at.
   func isValidated(_ route: Route) -> Bool {
-    if ice.isValidated(route) || route == formerRoute { return true }
+    if ice.isValidated(route) || formerRoutes.contains(route) { return true }
     switch restarting {
     case .some(let agent): return agent.isValidated(route)
     case .none: return false
@@ -145,12 +145,14 @@ extension Connection {
     followRoute(now: now)
   }
 
-  /// The new pair takes the old one's place. What is still on its way on the old route is welcome.
+  /// The new pair takes the old one's place. What still comes on a route of the old agent's is welcome: a peer whose check
+  /// on the new pair has yet to succeed goes on as before, and Chromium takes seconds over that.
   private mutating func finishRestart() {
     var agent: ICEAgent?
     swap(&agent, &restarting)
     guard var agent = consume agent else { return }
-    formerRoute = ice.sendRoute ?? formerRoute
+    let routes = ice.validatedRoutes
+    if !routes.isEmpty { formerRoutes = routes }
     swap(&ice, &agent)
     agent.close()
     if let pair = ice.selectedPair { events.append(.selectedPairChanged(pair)) }

@@ -110,8 +110,8 @@ package struct Connection: ~Copyable {
   var areServersComplete = false
   var isTakingGathered = false
   var hasReleasedRelays = false
-  /// The route that was in use before the last restart.
-  var formerRoute: Route?
+  /// The routes on which the peer could send before the last restart.
+  var formerRoutes: [Route] = []
   /// The route whose path SCTP knows.
   var currentRoute: Route?
   /// Bytes that are put around each datagram of a socket, where there are any.
