@@ -66,6 +66,8 @@ import Wire
     world.inject(check, to: .left, route: elsewhere)
     let (isWayIn, isElsewhereWayIn) = (world.left.isValidated(other), world.left.isValidated(elsewhere))
     #expect(isWayIn && !isElsewhereWayIn)
+    let all = Set(world.left.validatedRoutes.map(\.remote))
+    #expect(all == [SocketAddress("10.0.0.2:2"), SocketAddress("[2001:db8::2]:2")])
     #expect(world.left.selectedPair?.route.remote == SocketAddress("[2001:db8::2]:2"))
   }
 
