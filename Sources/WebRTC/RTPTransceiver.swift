@@ -20,7 +20,8 @@ public final class RTPTransceiver: Sendable {
   public let keyframeRequests: AsyncStream<Void>
 
   let id: Int
-  let inbox = RTPInbox()
+  /// Media waits for nobody: when the application is slow, or does not read at all, the oldest packets go.
+  let inbox = ArrivalQueue<RTPPacket>(limit: maximumUnreadPackets)
   private let outbox: RTPOutbox
   private let keyframeContinuation: AsyncStream<Void>.Continuation
   private let keyframeHandler = Mutex<(@Sendable () -> Void)?>(nil)
@@ -51,6 +52,9 @@ public final class RTPTransceiver: Sendable {
     life = Mutex(Life(direction: direction))
     (keyframeRequests, keyframeContinuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
   }
+
+  /// Packets that may wait to be read: two seconds of video at 2 Mbit/s, and at most 1.5 MB of memory.
+  static let maximumUnreadPackets = 512
 
   // MARK: What is negotiated
 
@@ -129,12 +133,12 @@ public final class RTPTransceiver: Sendable {
   public func requestKeyframe(of ssrc: UInt32? = nil) { outbox.requestKeyframe(of: ssrc, from: id) }
 
   public struct Packets: AsyncSequence, Sendable {
-    let inbox: RTPInbox
+    let inbox: ArrivalQueue<RTPPacket>
 
     public func makeAsyncIterator() -> Iterator { Iterator(inbox: inbox) }
 
     public struct Iterator: AsyncIteratorProtocol {
-      let inbox: RTPInbox
+      let inbox: ArrivalQueue<RTPPacket>
       public mutating func next() async -> RTPPacket? { await inbox.next() }
     }
   }
