@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import threading
 
-from cases import PeerError
+from cases import PeerError, Report
 
 FLAGS = [
     "--headless=new",
@@ -207,6 +207,30 @@ class Chromium:
         for stream in (self.commands, self.events, self.log):
             stream.close()
         shutil.rmtree(self.profile, ignore_errors=True)
+
+
+class BrowserRun(Report):
+    """Cases with a browser; `options` has the paths of `swarm` and `chromium`."""
+
+    def __init__(self, options):
+        super().__init__("chromium", options.verbose)
+        self.options = options
+        self.swarm = os.path.abspath(options.swarm)
+        self.browser = None
+
+    def with_browser(self, server, flags, scenarios):
+        try:
+            self.browser = Chromium(self.options.chromium, flags=flags)
+            print("%s against %s" % (" ".join([self.browser.version, *flags]), self.swarm), flush=True)
+            self.browser.open_page(server.origin)
+            for chromium_offers in (True, False):
+                self.role = "offers" if chromium_offers else "answers"
+                for scenario in scenarios:
+                    scenario(self, chromium_offers)
+        finally:
+            if self.browser:
+                self.browser.close()
+                self.browser = None
 
 
 def out_of_the_way(descriptor):

@@ -3,6 +3,7 @@
 import base64
 import os
 import random
+import signal
 import sys
 import time
 
@@ -87,6 +88,24 @@ class Report:
 
     def note(self, text):
         print("--    %s %s: %s" % (self.peer, self.role, text), flush=True)
+
+    def within(self, seconds, body):
+        """Runs `body`, which is ended after so many seconds; a peer that fails outside of a case counts, too.
+
+        - Returns: the exit status."""
+
+        def too_late(*_):
+            raise PeerError("the whole run took more than %d s" % seconds)
+
+        signal.signal(signal.SIGALRM, too_late)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # run the clean-up, which ends our children
+        signal.alarm(seconds)
+        try:
+            body()
+        except PeerError as error:
+            self.failed += 1
+            print("FAIL  " + str(error))
+        return self.conclude()
 
     def conclude(self):
         """- Returns: the exit status."""

@@ -11,13 +11,12 @@ import base64
 import json
 import os
 import shutil
-import signal
 import sys
 import threading
 
-from browser import SCTP_LOG_FLAGS, SNAP_FLAGS, BrowserError, Chromium, PageServer
+from browser import SCTP_LOG_FLAGS, SNAP_FLAGS, BrowserRun, PageServer
 from capture import SCTP_LINE, Capture
-from cases import SIZES, Report, binary_of, check, compare, contents
+from cases import SIZES, binary_of, check, compare, contents
 from connect import ConnectError, SwarmConnect
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
@@ -328,12 +327,9 @@ SCENARIOS = [
 SNAP_SCENARIOS = [handshake_in_the_descriptions]
 
 
-class Run(Report):
+class Run(BrowserRun):
     def __init__(self, options):
-        super().__init__("chromium", options.verbose)
-        self.options = options
-        self.swarm = os.path.abspath(options.swarm)
-        self.browser = None
+        super().__init__(options)
 
     def all(self):
         server = PageServer(FOLDER)
@@ -349,21 +345,6 @@ class Run(Report):
                     self.with_browser(server, flags, wanted)
         finally:
             server.close()
-
-    def with_browser(self, server, flags, scenarios):
-        try:
-            self.browser = Chromium(self.options.chromium, flags=flags)
-            print("%s against %s" % (" ".join([self.browser.version, *flags]), self.swarm), flush=True)
-            self.browser.open_page(server.origin)
-            for chromium_offers in (True, False):
-                self.role = "offers" if chromium_offers else "answers"
-                for scenario in scenarios:
-                    scenario(self, chromium_offers)
-        finally:
-            if self.browser:
-                self.browser.close()
-                self.browser = None
-
 
 
 def record(run, chromium_offers):
@@ -394,19 +375,8 @@ def main():
         if not os.access(path, os.X_OK):
             parser.error("%s cannot be run" % path)
 
-    def too_late(*_):
-        raise BrowserError("the whole run took more than %d s" % WHOLE_RUN)
-
-    signal.signal(signal.SIGALRM, too_late)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # run the clean-up, which ends our children
-    signal.alarm(WHOLE_RUN)
     run = Run(options)
-    try:
-        run.all()
-    except BrowserError as error:
-        run.failed += 1
-        print("FAIL  " + str(error))
-    return run.conclude()
+    return run.within(WHOLE_RUN, run.all)
 
 
 if __name__ == "__main__":

@@ -14,11 +14,10 @@ import json
 import os
 import re
 import shutil
-import signal
 import sys
 
-from browser import BrowserError, Chromium, PageServer
-from cases import PeerError, Report, check
+from browser import BrowserRun, PageServer
+from cases import check
 from chromium import FOLDER, LABEL, PATIENCE, Session
 from connect import ConnectError
 from middle import Middle
@@ -410,12 +409,9 @@ SCENARIOS = [camera_and_microphone, pictures, codecs, parts, loss, keyframes, la
 SMALL_HELLO_SCENARIOS = [client_hello]
 
 
-class Run(Report):
+class Run(BrowserRun):
     def __init__(self, options):
-        super().__init__("chromium", options.verbose)
-        self.options = options
-        self.swarm = os.path.abspath(options.swarm)
-        self.browser = None
+        super().__init__(options)
         self.has_small_hello = False
         self.folder = ""  # of recordings
 
@@ -430,20 +426,6 @@ class Run(Report):
         finally:
             server.close()
 
-    def with_browser(self, server, flags, scenarios):
-        try:
-            self.browser = Chromium(self.options.chromium, flags=flags)
-            print("%s against %s" % (" ".join([self.browser.version, *flags]), self.swarm), flush=True)
-            self.browser.open_page(server.origin)
-            for chromium_offers in (True, False):
-                self.role = "offers" if chromium_offers else "answers"
-                for scenario in scenarios:
-                    scenario(self, chromium_offers)
-        finally:
-            if self.browser:
-                self.browser.close()
-                self.browser = None
-
 
 def main(description, all_cases):
     parser = argparse.ArgumentParser(description=description.split("\n\n")[0])
@@ -457,19 +439,8 @@ def main(description, all_cases):
         if not os.access(path, os.X_OK):
             parser.error("%s cannot be run" % path)
 
-    def too_late(*_):
-        raise BrowserError("the whole run took more than %d s" % WHOLE_RUN)
-
-    signal.signal(signal.SIGALRM, too_late)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # run the clean-up, which ends our children
-    signal.alarm(WHOLE_RUN)
     run = Run(options)
-    try:
-        all_cases(run)
-    except PeerError as error:
-        run.failed += 1
-        print("FAIL  " + str(error))
-    return run.conclude()
+    return run.within(WHOLE_RUN, lambda: all_cases(run))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ a Pion that echoes (Interop/pion/media.go).
 
 import argparse
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -24,7 +23,7 @@ import time
 from pathlib import Path
 
 from cases import PeerError, Report, binary_of, check, compare
-from connect import ConnectError, SwarmConnect
+from connect import SwarmConnect
 from middle import Middle
 from pion import build
 
@@ -282,20 +281,9 @@ def main():
     parser.add_argument("--verbose", action="store_true", help="print every line that passes")
     options = parser.parse_args()
 
-    def too_late(*_):
-        raise ConnectError("the whole run took more than %d s" % WHOLE_RUN)
-
-    signal.signal(signal.SIGALRM, too_late)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # run the clean-up, which ends our children
-    signal.alarm(WHOLE_RUN)
     run = Run(options)
     with tempfile.TemporaryDirectory(prefix="interop-media-") as folder:
-        try:
-            run.all(Path(folder))
-        except PeerError as error:
-            run.failed += 1
-            print("FAIL  " + str(error))
-    return run.conclude()
+        return run.within(WHOLE_RUN, lambda: run.all(Path(folder)))
 
 
 if __name__ == "__main__":

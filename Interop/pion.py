@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,7 @@ import time
 from pathlib import Path
 
 from cases import SIZES, PeerError, Report, binary_of, check, compare, contents
-from connect import ConnectError, SwarmConnect
+from connect import SwarmConnect
 
 FOLDER = Path(__file__).resolve().parent
 GOPATH = Path("/usr/share/gocode")  # where Debian's packages put the sources of Go libraries
@@ -230,21 +229,10 @@ def main():
     if not shutil.which("go") or not TRANSPORT.exists():
         parser.error("needs golang-go and golang-github-pion-webrtc.v3-dev: Scripts/setup installs them")
 
-    def too_late(*_):
-        raise ConnectError("the whole run took more than %d s" % WHOLE_RUN)
-
-    signal.signal(signal.SIGALRM, too_late)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # run the clean-up, which ends our children
-    signal.alarm(WHOLE_RUN)
     os.environ["PION_LOG_WARN"] = "sctp"
     run = Run(options)
     with tempfile.TemporaryDirectory(prefix="interop-pion-") as folder:
-        try:
-            run.all(Path(folder))
-        except PeerError as error:
-            run.failed += 1
-            print("FAIL  " + str(error))
-    return run.conclude()
+        return run.within(WHOLE_RUN, lambda: run.all(Path(folder)))
 
 
 if __name__ == "__main__":
