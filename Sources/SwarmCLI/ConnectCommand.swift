@@ -224,7 +224,9 @@ private struct ConnectSession {
         continue
       }
       if echo {
-        try await channel.send(message)
+        do { try await channel.send(message) } catch SendError.closed {
+          // This side is closing: what still comes has nowhere to go back to.
+        }
         continue
       }
       switch message {
