@@ -20,8 +20,7 @@ public final class RTPTransceiver: Sendable {
   public let keyframeRequests: AsyncStream<Void>
 
   let id: Int
-  /// Media waits for nobody: when the application is slow, or does not read at all, the oldest packets go.
-  let inbox = ArrivalQueue<RTPPacket>(limit: maximumUnreadPackets)
+  let inbox = RTPInbox()
   private let outbox: RTPOutbox
   private let keyframeContinuation: AsyncStream<Void>.Continuation
   private let keyframeHandler = Mutex<(@Sendable () -> Void)?>(nil)
@@ -52,9 +51,6 @@ public final class RTPTransceiver: Sendable {
     life = Mutex(Life(direction: direction))
     (keyframeRequests, keyframeContinuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
   }
-
-  /// Packets that may wait to be read: two seconds of video at 2 Mbit/s, and at most 1.5 MB of memory.
-  static let maximumUnreadPackets = 512
 
   // MARK: What is negotiated
 
@@ -133,12 +129,12 @@ public final class RTPTransceiver: Sendable {
   public func requestKeyframe(of ssrc: UInt32? = nil) { outbox.requestKeyframe(of: ssrc, from: id) }
 
   public struct Packets: AsyncSequence, Sendable {
-    let inbox: ArrivalQueue<RTPPacket>
+    let inbox: RTPInbox
 
     public func makeAsyncIterator() -> Iterator { Iterator(inbox: inbox) }
 
     public struct Iterator: AsyncIteratorProtocol {
-      let inbox: ArrivalQueue<RTPPacket>
+      let inbox: RTPInbox
       public mutating func next() async -> RTPPacket? { await inbox.next() }
     }
   }
