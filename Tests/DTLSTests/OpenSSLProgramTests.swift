@@ -11,13 +11,8 @@ struct OpenSSLProgramTests {
   @Test func weAreTheClientOfSServer() throws {
     let socket = try UDPEndpoint()
     let files = try Credentials()
-    let port = try UDPEndpoint.freePort()
-    let program = try OpenSSLProgram([
-      "s_server", "-dtls1_2", "-accept", "127.0.0.1:\(port)", "-cert", files.certificate, "-key", files.key, "-Verify",
-      "1", "-quiet",
-    ])
+    let program = try OpenSSLProgram(facing: socket, as: .client, with: files, ["-quiet"])
     defer { program.end() }
-    socket.peerPort = port
     var side = try files.session(role: .client)
     side.session.start(now: monotonicNow())
     try converse(&side, socket, program)
@@ -27,12 +22,9 @@ struct OpenSSLProgramTests {
   func weAreTheServerOfSClient(mtu: Int?) throws {
     let socket = try UDPEndpoint()
     let files = try Credentials()
-    var arguments = [
-      "s_client", "-dtls1_2", "-connect", "127.0.0.1:\(socket.port)", "-cert", files.certificate, "-key", files.key,
-      "-quiet", "-servername", String(repeating: "long-name.", count: 20) + "example",
-    ]
+    var arguments = ["-quiet", "-servername", String(repeating: "long-name.", count: 20) + "example"]
     if let mtu { arguments += ["-mtu", "\(mtu)", "-cipher", "ALL"] }
-    let program = try OpenSSLProgram(arguments)
+    let program = try OpenSSLProgram(facing: socket, as: .server, with: files, arguments)
     defer { program.end() }
     var side = try files.session(role: .server)
     side.session.start(now: monotonicNow())
@@ -48,18 +40,9 @@ struct OpenSSLProgramTests {
   func mediaKeys(profile: (name: String, number: UInt16), role: DTLSRole) throws {
     let socket = try UDPEndpoint()
     let files = try Credentials()
-    var arguments = [
-      "-dtls1_2", "-cert", files.certificate, "-key", files.key, "-use_srtp", profile.name, "-keymatexport",
-      "EXTRACTOR-dtls_srtp", "-keymatexportlen", "88",
-    ]
-    if role == .client {
-      let port = try UDPEndpoint.freePort()
-      socket.peerPort = port
-      arguments = ["s_server", "-accept", "127.0.0.1:\(port)", "-Verify", "1"] + arguments
-    } else {
-      arguments = ["s_client", "-connect", "127.0.0.1:\(socket.port)"] + arguments
-    }
-    let program = try OpenSSLProgram(arguments)
+    let program = try OpenSSLProgram(
+      facing: socket, as: role, with: files,
+      ["-use_srtp", profile.name, "-keymatexport", "EXTRACTOR-dtls_srtp", "-keymatexportlen", "88"])
     defer { program.end() }
     var side = try files.session(role: role)
     side.session.start(now: monotonicNow())
@@ -79,15 +62,7 @@ struct OpenSSLProgramTests {
     for algorithm in role == .client ? ["rsa:2048"] : ["rsa:2048", "ed25519"] {
       let socket = try UDPEndpoint()
       let files = try Credentials(algorithm: algorithm)
-      var arguments = ["-dtls1_2", "-cert", files.certificate, "-key", files.key, "-quiet"]
-      if role == .client {
-        let port = try UDPEndpoint.freePort()
-        socket.peerPort = port
-        arguments = ["s_server", "-accept", "127.0.0.1:\(port)", "-Verify", "1"] + arguments
-      } else {
-        arguments = ["s_client", "-connect", "127.0.0.1:\(socket.port)"] + arguments
-      }
-      let program = try OpenSSLProgram(arguments)
+      let program = try OpenSSLProgram(facing: socket, as: role, with: files, ["-quiet"])
       defer { program.end() }
       var side = try files.session(
         role: role,
@@ -103,15 +78,7 @@ struct OpenSSLProgramTests {
   func wrongFingerprint(role: DTLSRole) throws {
     let socket = try UDPEndpoint()
     let files = try Credentials()
-    var arguments = ["-dtls1_2", "-cert", files.certificate, "-key", files.key, "-quiet"]
-    if role == .client {
-      let port = try UDPEndpoint.freePort()
-      socket.peerPort = port
-      arguments = ["s_server", "-accept", "127.0.0.1:\(port)", "-Verify", "1"] + arguments
-    } else {
-      arguments = ["s_client", "-connect", "127.0.0.1:\(socket.port)"] + arguments
-    }
-    let program = try OpenSSLProgram(arguments)
+    let program = try OpenSSLProgram(facing: socket, as: role, with: files, ["-quiet"])
     defer { program.end() }
     let wrong = try #require(AttackTests.wrong)
     var side = Side(try DTLSSession(identity: try .generate(), role: role, remoteFingerprints: [wrong]))
@@ -186,6 +153,20 @@ private final class OpenSSLProgram {
     process.standardOutput = standardOutput
     process.standardError = FileHandle.nullDevice
     try process.run()
+  }
+
+  /// The program as the peer of a session that has this role: it listens where `socket` then sends to, or sends there.
+  convenience init(
+    facing socket: UDPEndpoint, as role: DTLSRole, with files: borrowing Credentials, _ arguments: [String]
+  ) throws {
+    let common = ["-dtls1_2", "-cert", files.certificate, "-key", files.key] + arguments
+    switch role {
+    case .client:
+      let port = try UDPEndpoint.freePort()
+      socket.peerPort = port
+      try self.init(["s_server", "-accept", "127.0.0.1:\(port)", "-Verify", "1"] + common)
+    case .server: try self.init(["s_client", "-connect", "127.0.0.1:\(socket.port)"] + common)
+    }
   }
 
   func type(_ text: String) { standardInput.fileHandleForWriting.write(Data(text.utf8)) }
