@@ -127,7 +127,7 @@ private func isDTLS(_ datagram: [UInt8]) -> Bool { (20...63).contains(datagram.f
           continue
         }
         #expect(!mutation.isUnreadable, "\(story)")
-        world.openChannels()
+        try world.openChannels()
         while world.now < Instant(nanoseconds: 60_000_000_000), try world.step() {}
         // The side that was told the wrong fingerprint knows why; nothing opens on either.
         let wary = isOffer ? world.answerer.failure : world.offerer.failure
