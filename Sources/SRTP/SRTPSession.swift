@@ -150,10 +150,19 @@ package struct SRTPSession: ~Copyable, @unchecked Sendable {  // one owner at a 
     guard packet.byteCount + Self.maximumTrailer <= out.freeCapacity else { throw .packetTooLarge }
     let tagLength = profile.tagLength
     var tag: UInt32 = 0
-    try unsafe Self.append(packet, to: &out, operation, with: &outgoing) { protected in
-      tag = unsafe protected.loadUnaligned(fromByteOffset: protected.count - tagLength, as: UInt32.self)
-      return isAllowed(tag) ? nil : .alteredRepeat
+    let start = out.byteCount
+    out.writeBytes(packet)
+    let error: SRTPError? = unsafe out.withUnsafeMutableBytes { buffer, initialized in
+      let place = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[start...])
+      initialized = start
+      var count = packet.byteCount
+      if let error = unsafe outgoing.run(operation, on: place, count: &count) { return error }
+      tag = unsafe place.loadUnaligned(fromByteOffset: count - tagLength, as: UInt32.self)
+      guard isAllowed(tag) else { return .alteredRepeat }
+      initialized += count
+      return nil
     }
+    if let error { throw error }
     return tag
   }
 
@@ -164,28 +173,18 @@ package struct SRTPSession: ~Copyable, @unchecked Sendable {  // one owner at a 
     let isKnown = received.place(of: ssrc) != nil
     if !isKnown { try received.checkRoom(for: ssrc) }
     guard packet.byteCount <= out.freeCapacity else { throw .packetTooLarge }
-    try unsafe Self.append(packet, to: &out, operation, with: &incoming) { _ in nil }
-    if !isKnown { _ = received.add(ssrc, ()) }
-    counters.unprotected += 1
-  }
-
-  /// Appends what libsrtp makes of the packet; nothing when it fails, or `objection` has one to the outcome.
-  @_lifetime(out: copy out)
-  private static func append(
-    _ packet: RawSpan, to out: inout OutputRawSpan, _ operation: SRTPContext.Operation,
-    with context: inout SRTPContext, _ objection: (UnsafeRawBufferPointer) -> SRTPError?
-  ) throws(SRTPError) {
     let start = out.byteCount
     out.writeBytes(packet)
     let error: SRTPError? = unsafe out.withUnsafeMutableBytes { buffer, initialized in
       let place = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[start...])
       initialized = start
       var count = packet.byteCount
-      if let error = unsafe context.run(operation, on: place, count: &count) { return error }
-      if let error = unsafe objection(UnsafeRawBufferPointer(rebasing: place[..<count])) { return error }
+      if let error = unsafe incoming.run(operation, on: place, count: &count) { return error }
       initialized += count
       return nil
     }
     if let error { throw error }
+    if !isKnown { _ = received.add(ssrc, ()) }
+    counters.unprotected += 1
   }
 }
